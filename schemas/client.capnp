@@ -1,0 +1,93 @@
+@0xd1c5a0f36e2b7a0a;
+# The client services of rauhad, on its Unix socket. `Rauha` is the bootstrap capability.
+#
+# Every method returns an Outcome first: domain errors are values. RPC exceptions mean a bug, an overload or a lost daemon.
+# Peers are authenticated by SO_PEERCRED. Limits per connection: 1 MiB a message from the client, 64 Ki words of unanswered calls.
+
+using Cxx = import "/capnp/c++.capnp";
+using Json = import "/capnp/compat/json.capnp";
+using Common = import "common.capnp";
+using Agent = import "agent.capnp";
+using Task = import "task.capnp";
+using Zone = import "zone.capnp";
+using Image = import "image.capnp";
+using Policy = import "policy.capnp";
+using Event = import "event.capnp";
+$Cxx.namespace("rauha::schema");
+
+struct ServerInfo {
+  version @0 :Text;
+  instance @1 :Text;      # name in kernel objects
+  root @2 :Text;          # --root, or "/"
+  pid @3 :Int32;
+  uptimeMs @4 :UInt64 $Json.name("uptime_ms");
+  zones @5 :UInt32;
+}
+
+enum CheckStatus { ok @0; weaker @1; missing @2; }
+
+struct Check {
+  name @0 :Text;         # "seccomp", "cgroup_memory", …
+  status @1 :CheckStatus;
+  detail @2 :Text;       # what was found
+  reason @3 :Text;       # why it is not ok; absent when ok
+  remedy @4 :Text;       # what to do; absent when ok
+}
+
+struct DoctorReport {
+  schemaVersion @0 :UInt32 = 1 $Json.name("schema_version");
+  kernel @1 :Text;
+  cgroupLayout @2 :Text $Json.name("cgroup_layout");
+  checks @3 :List(Check);
+  server @4 :ServerInfo;
+}
+
+struct PluginInfo {
+  name @0 :Text;
+  version @1 :Text;
+  path @2 :Text;
+  kind @3 :Text;                         # "backend", "image", "enforcer", "net"
+  interfaces @4 :List(Text);
+  abi @5 :Text;                          # "1.0"
+  buildId @6 :Text $Json.name("build_id");
+  loaded @7 :Bool;
+  refusal @8 :Text;                      # why it was refused or is not in use; absent when loaded
+  capabilities @9 :List(Text);
+}
+
+interface TaskHandle {
+  # Dropping it before `wait` resolved cancels the task (unless keepZone: then only the task is ended).
+  wait @0 () -> (result :Task.TaskResult);
+  cancel @1 (signal :Int32);     # sends the signal, then after the policy's grace kills; status becomes `cancelled`
+  resize @2 (rows :UInt16, columns :UInt16);
+}
+
+interface EventStream {
+  next @0 () -> (events :List(Event.Event), dropped :UInt64);   # waits for at least one; dropped counts what this stream missed
+}
+
+interface Rauha {
+  hello @0 (clientVersion :Text) -> (server :ServerInfo);
+
+  sandbox @1 (request :Task.SandboxRequest, stdout :Common.ByteSink, stderr :Common.ByteSink, trace :Bool)
+      -> (task :TaskHandle, stdin :Common.ByteSink);
+  # Returns at once. Sinks may be null: output then only goes into the result. `stdin` accepts bytes from the start and passes them on
+  # when the process runs; it is null unless request.stdin.
+
+  createZone @2 (name :Text, policyToml :Text, policySource :Text) -> (outcome :Agent.Outcome, zone :Zone.ZoneInfo);
+  listZones @3 () -> (outcome :Agent.Outcome, zones :List(Zone.ZoneInfo));
+  showZone @4 (name :Text) -> (outcome :Agent.Outcome, zone :Zone.ZoneInfo, policy :Policy.Policy);   # name or id
+  deleteZone @5 (name :Text, force :Bool) -> (outcome :Agent.Outcome);   # force: also when processes run in it
+  applyPolicy @6 (zone :Text, policyToml :Text, policySource :Text) -> (outcome :Agent.Outcome, zone :Zone.ZoneInfo);
+  # What can change on a living zone (resources) changes; anything else is refused by name.
+
+  validatePolicy @7 (policyToml :Text, policySource :Text) -> (outcome :Agent.Outcome, policy :Policy.Policy, warnings :List(Text));
+  listImages @8 () -> (outcome :Agent.Outcome, images :List(Image.ImageInfo));
+  inspectImage @9 (reference :Text, source :Common.Descriptor) -> (outcome :Agent.Outcome, image :Image.ImageInfo);
+  removeImage @10 (reference :Text) -> (outcome :Agent.Outcome);
+  importImage @11 (reference :Text, source :Common.Descriptor, name :Text) -> (outcome :Agent.Outcome, image :Image.ImageInfo);
+  listPlugins @12 () -> (plugins :List(PluginInfo));
+  doctor @13 () -> (report :DoctorReport);
+  events @14 (zoneId :Text) -> (stream :EventStream);   # from now on; zoneId absent: all
+  shutdown @15 (force :Bool) -> (outcome :Agent.Outcome);   # root only; refuses while tasks run unless force
+}

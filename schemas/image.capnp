@@ -1,0 +1,37 @@
+@0xd1c5a0f36e2b7a03;
+# Images: where a zone's root file system comes from.
+
+using Cxx = import "/capnp/c++.capnp";
+using Json = import "/capnp/compat/json.capnp";
+$Cxx.namespace("rauha::schema");
+
+struct ImageConfig {
+  # The part of the OCI image configuration that Rauha acts on (image-spec, config.md).
+  entrypoint @0 :List(Text);
+  cmd @1 :List(Text);
+  env @2 :List(Text);                                # "K=V"
+  workdir @3 :Text;                                  # absent: "/"
+  user @4 :Text;                                     # "name", "uid", "uid:gid"; resolved inside the image; absent: root
+  stopSignal @5 :Text $Json.name("stop_signal");     # absent: SIGTERM
+  volumes @6 :List(Text);
+  labels @7 :List(import "common.capnp".KeyValue);
+  architecture @8 :Text;
+  os @9 :Text;
+}
+
+struct ImageInfo {
+  reference @0 :Text;       # as the user wrote it, or the name under which it was imported
+  digest @1 :Text;          # of the manifest: "sha256:…"; for `dir:` and `host` absent: their content is not hashed
+  sizeBytes @2 :UInt64 $Json.name("size_bytes");   # unpacked, shared layers counted once per image
+  createdAt @3 :Text $Json.name("created_at");     # when it entered the store
+  layers @4 :List(LayerInfo);
+  config @5 :ImageConfig;
+  source @6 :Text;          # "oci", "oci-archive", "docker-archive", "dir", "host"
+}
+
+struct LayerInfo {
+  digest @0 :Text;                                    # of the blob as stored
+  diffId @1 :Text $Json.name("diff_id");              # of the uncompressed tar
+  mediaType @2 :Text $Json.name("media_type");
+  sizeBytes @3 :UInt64 $Json.name("size_bytes");      # of the blob
+}

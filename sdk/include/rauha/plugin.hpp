@@ -1,0 +1,222 @@
+#pragma once
+// The C++20 side of the plugin ABI, header-only, for authors of plugins.
+//
+// A plugin's class is plain C++: it throws rauha::sdk::Error (or any std::exception), takes std::string_view, and never sees a C
+// table. The macros at the end (RAUHA_BACKEND_PLUGIN, RAUHA_IMAGE_PLUGIN) make the exported entry, the note and the guards that keep
+// exceptions inside. Nothing here allocates for the host or frees what is the host's.
+//
+// Threads: as the C headers tag them. Errors: Error carries one of RAUHA_E_*; every other exception becomes RAUHA_E_INTERNAL with its text.
+
+#include <algorithm>
+#include <cstring>
+#include <exception>
+#include <new>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "backend.h"
+#include "image.h"
+#include "plugin.h"
+
+namespace rauha::sdk {
+
+inline rauha_str str(std::string_view s) noexcept { return {s.data(), s.size()}; }
+inline std::string_view view(rauha_str s) noexcept { return s.ptr == nullptr ? std::string_view() : std::string_view(s.ptr, s.len); }
+
+// What a plugin throws: a status that says what the caller may do, one line of text, and the remedy.
+class Error : public std::runtime_error {
+ public:
+  Error(rauha_status status, const std::string& text, std::string hint = {}) : std::runtime_error(text), status_(status), hint_(std::move(hint)) {}
+  rauha_status status() const noexcept { return status_; }
+  const std::string& hint() const noexcept { return hint_; }
+
+ private:
+  rauha_status status_;
+  std::string hint_;
+};
+
+// The host as the plugin sees it. A value; valid as long as the plugin's instance.
+class Host {
+ public:
+  explicit Host(const rauha_host* raw) noexcept : raw_(raw) {}
+  std::string_view instance() const noexcept { return view(raw_->environment->instance); }
+  std::string_view stateDir() const noexcept { return view(raw_->environment->state_dir); }
+  std::string_view runtimeDir() const noexcept { return view(raw_->environment->runtime_dir); }
+  std::string_view libexecDir() const noexcept { return view(raw_->environment->libexec_dir); }
+  void log(int level, std::string_view text) const noexcept { raw_->log(raw_->context, level, str(text)); }
+  void emit(const rauha_event& event) const noexcept { raw_->emit(raw_->context, &event); }
+  const void* service(const char* id) const noexcept { return raw_->get_service(raw_->context, id); }
+  const rauha_host* raw() const noexcept { return raw_; }
+
+ private:
+  const rauha_host* raw_;
+};
+
+// One call in progress.
+class Call {
+ public:
+  Call(const rauha_host* host, rauha_call* raw) noexcept : host_(host), raw_(raw) {}
+  bool cancelled() const noexcept { return host_->cancelled(raw_) != 0; }
+  int cancelFd() const noexcept { return host_->cancel_fd(raw_); }
+  int64_t deadlineNs() const noexcept { return host_->deadline_ns(raw_); }
+  void progress(std::string_view what, uint64_t done, uint64_t total) const noexcept { host_->progress(raw_, str(what), done, total); }
+  // Throws RAUHA_E_CANCELLED once the host gave up; long loops call it often.
+  void check() const {
+    if (cancelled()) throw Error(RAUHA_E_CANCELLED, "cancelled by the caller");
+  }
+
+  template <typename F>
+  rauha_status guard(F&& f) noexcept {
+    try {
+      f();
+      return RAUHA_OK;
+    } catch (const Error& e) {
+      return fail(e.status(), e.what(), e.hint());
+    } catch (const std::bad_alloc&) {
+      return fail(RAUHA_E_INTERNAL, "out of memory", {});
+    } catch (const std::exception& e) {
+      return fail(RAUHA_E_INTERNAL, e.what(), {});
+    } catch (...) {
+      return fail(RAUHA_E_INTERNAL, "unknown exception", {});
+    }
+  }
+
+ private:
+  rauha_status fail(rauha_status s, std::string_view text, std::string_view hint) noexcept {
+    host_->set_error(raw_, s, str(text), str(hint));
+    return s;
+  }
+  const rauha_host* host_;
+  rauha_call* raw_;
+};
+
+// The size rules for an input struct: what the caller did not know reads as zero; what we do not know must be zero.
+template <typename T>
+T input(const T* raw, const char* what) {
+  T out{};
+  if (raw == nullptr || raw->struct_size < 2 * sizeof(uint32_t)) throw Error(RAUHA_E_INVALID, std::string(what) + ": no struct given, or its struct_size is too small");
+  const size_t known = std::min<size_t>(raw->struct_size, sizeof(T));
+  std::memcpy(static_cast<void*>(&out), raw, known);
+  const auto* bytes = reinterpret_cast<const unsigned char*>(raw);
+  for (size_t i = sizeof(T); i < raw->struct_size; ++i)
+    if (bytes[i] != 0)
+      throw Error(RAUHA_E_UNSUPPORTED, std::string(what) + ": the caller sets bytes beyond the " + std::to_string(sizeof(T)) + " that this plugin (ABI 1." + std::to_string(RAUHA_ABI_MINOR) + ") knows");
+  return out;
+}
+
+inline void refuseUnknownFlags(uint32_t flags, uint32_t known, const char* what) {
+  if ((flags & ~known) != 0) throw Error(RAUHA_E_UNSUPPORTED, std::string(what) + ": unknown flag bits " + std::to_string(flags & ~known));
+}
+
+// Elements of a rauha_array, each through input().
+template <typename T>
+std::vector<T> elements(const rauha_array& array, const char* what) {
+  std::vector<T> out;
+  out.reserve(array.count);
+  const auto* p = static_cast<const unsigned char*>(array.ptr);
+  for (uint32_t i = 0; i < array.count; ++i) out.push_back(input<T>(reinterpret_cast<const T*>(p + size_t{i} * array.stride), what));
+  return out;
+}
+
+inline std::vector<std::string_view> texts(const rauha_array& array) {
+  std::vector<std::string_view> out;
+  out.reserve(array.count);
+  const auto* p = static_cast<const unsigned char*>(array.ptr);
+  for (uint32_t i = 0; i < array.count; ++i) out.push_back(view(*reinterpret_cast<const rauha_str*>(p + size_t{i} * array.stride)));
+  return out;
+}
+
+namespace detail {
+template <typename T>
+struct Box {
+  const rauha_host* host;
+  T impl;
+};
+template <typename T>
+Box<T>* box(rauha_instance* i) noexcept { return reinterpret_cast<Box<T>*>(i); }
+
+template <typename T, typename F>
+rauha_status run(rauha_instance* i, rauha_call* raw, F&& f) noexcept {
+  Call call(box<T>(i)->host, raw);
+  return call.guard([&] { f(box<T>(i)->impl, call); });
+}
+}  // namespace detail
+
+// T: probe(Call&, sink), createZone(Call&, spec, sink) -> rauha_zone_handle, connectZone(Call&, id) -> rauha_zone_handle,
+// updateZone(Call&, spec), destroyZone(Call&, id), checkZone(Call&, id), reconcile(Call&, ids, sink).
+template <typename T>
+const rauha_backend_v1* backendTable() noexcept {
+  using detail::run;
+  static const rauha_backend_v1 table = {
+      sizeof(rauha_backend_v1), 0,
+      [](rauha_instance* i, rauha_call* c, const rauha_layer_sink* s) noexcept { return run<T>(i, c, [&](T& t, Call& k) { t.probe(k, *s); }); },
+      [](rauha_instance* i, rauha_call* c, const rauha_zone_spec* z, const rauha_layer_sink* s, rauha_zone_handle* out) noexcept {
+        return run<T>(i, c, [&](T& t, Call& k) {
+          rauha_zone_handle h = t.createZone(k, input(z, "zone spec"), *s);
+          h.struct_size = std::min<uint32_t>(out->struct_size, sizeof(h));
+          std::memcpy(static_cast<void*>(out), &h, h.struct_size);
+        });
+      },
+      [](rauha_instance* i, rauha_call* c, rauha_str id, rauha_zone_handle* out) noexcept {
+        return run<T>(i, c, [&](T& t, Call& k) {
+          rauha_zone_handle h = t.connectZone(k, view(id));
+          h.struct_size = std::min<uint32_t>(out->struct_size, sizeof(h));
+          std::memcpy(static_cast<void*>(out), &h, h.struct_size);
+        });
+      },
+      [](rauha_instance* i, rauha_call* c, const rauha_zone_spec* z) noexcept { return run<T>(i, c, [&](T& t, Call& k) { t.updateZone(k, input(z, "zone spec")); }); },
+      [](rauha_instance* i, rauha_call* c, rauha_str id) noexcept { return run<T>(i, c, [&](T& t, Call& k) { t.destroyZone(k, view(id)); }); },
+      [](rauha_instance* i, rauha_call* c, rauha_str id) noexcept { return run<T>(i, c, [&](T& t, Call& k) { t.checkZone(k, view(id)); }); },
+      [](rauha_instance* i, rauha_call* c, rauha_array ids, const rauha_finding_sink* s) noexcept { return run<T>(i, c, [&](T& t, Call& k) { t.reconcile(k, texts(ids), *s); }); },
+  };
+  return &table;
+}
+
+// T: resolve(Call&, request, sink), release(Call&, lease), list(Call&, sink), inspect(Call&, request, sink), remove(Call&, reference),
+// importImage(Call&, request, sink), reconcile(Call&, leases).
+template <typename T>
+const rauha_image_v1* imageTable() noexcept {
+  using detail::run;
+  static const rauha_image_v1 table = {
+      sizeof(rauha_image_v1), 0,
+      [](rauha_instance* i, rauha_call* c, const rauha_image_request* r, const rauha_image_sink* s) noexcept { return run<T>(i, c, [&](T& t, Call& k) { t.resolve(k, input(r, "image request"), *s); }); },
+      [](rauha_instance* i, rauha_call* c, rauha_str lease) noexcept { return run<T>(i, c, [&](T& t, Call& k) { t.release(k, view(lease)); }); },
+      [](rauha_instance* i, rauha_call* c, const rauha_image_sink* s) noexcept { return run<T>(i, c, [&](T& t, Call& k) { t.list(k, *s); }); },
+      [](rauha_instance* i, rauha_call* c, const rauha_image_request* r, const rauha_image_sink* s) noexcept { return run<T>(i, c, [&](T& t, Call& k) { t.inspect(k, input(r, "image request"), *s); }); },
+      [](rauha_instance* i, rauha_call* c, rauha_str ref) noexcept { return run<T>(i, c, [&](T& t, Call& k) { t.remove(k, view(ref)); }); },
+      [](rauha_instance* i, rauha_call* c, const rauha_image_request* r, const rauha_image_sink* s) noexcept { return run<T>(i, c, [&](T& t, Call& k) { t.importImage(k, input(r, "image request"), *s); }); },
+      [](rauha_instance* i, rauha_call* c, rauha_array leases) noexcept { return run<T>(i, c, [&](T& t, Call& k) { t.reconcile(k, texts(leases)); }); },
+  };
+  return &table;
+}
+
+}  // namespace rauha::sdk
+
+// T(Host, std::string_view config) is the plugin's constructor; it may throw.
+#define RAUHA_DETAIL_PLUGIN(T, KIND, ID, TABLE, NAME, VERSION, LICENSE)                                                       \
+  RAUHA_PLUGIN_NOTE(KIND, NAME, VERSION);                                                                                     \
+  extern "C" RAUHA_EXPORT const rauha_plugin* rauha_plugin_entry_v1(void) noexcept {                                          \
+    using rauha::sdk::detail::Box;                                                                                            \
+    static const char* const provides[] = {ID, nullptr};                                                                      \
+    static const char* const requires_services[] = {nullptr};                                                                 \
+    static const rauha_plugin plugin = {                                                                                      \
+        sizeof(rauha_plugin), RAUHA_ABI_MINOR, NAME, VERSION, LICENSE, provides, requires_services,                           \
+        [](const rauha_host* host, rauha_call* call, rauha_str config, rauha_instance** out) noexcept {                       \
+          return rauha::sdk::Call(host, call).guard([&] {                                                                     \
+            *out = reinterpret_cast<rauha_instance*>(new Box<T>{host, T(rauha::sdk::Host(host), rauha::sdk::view(config))});  \
+          });                                                                                                                 \
+        },                                                                                                                    \
+        [](rauha_instance* i) noexcept { delete rauha::sdk::detail::box<T>(i); },                                             \
+        [](rauha_instance*, const char* id) noexcept -> const void* {                                                         \
+          return std::string_view(id) == ID ? static_cast<const void*>(TABLE) : nullptr;                                      \
+        }};                                                                                                                   \
+    return &plugin;                                                                                                           \
+  }                                                                                                                           \
+  static_assert(true)
+
+#define RAUHA_BACKEND_PLUGIN(T, NAME, VERSION, LICENSE) \
+  RAUHA_DETAIL_PLUGIN(T, "backend", RAUHA_BACKEND_V1, rauha::sdk::backendTable<T>(), NAME, VERSION, LICENSE)
+#define RAUHA_IMAGE_PLUGIN(T, NAME, VERSION, LICENSE) \
+  RAUHA_DETAIL_PLUGIN(T, "image", RAUHA_IMAGE_V1, rauha::sdk::imageTable<T>(), NAME, VERSION, LICENSE)

@@ -3,7 +3,7 @@
 //
 // Why not kj::Promise as the return type: g++ 12.2 crashes on a coroutine whose return type has a throwing destructor, and
 // kj::Promise has one. Ownership: the frame belongs to the promise; dropping the promise (or Task) cancels and destroys the frame.
-// Thread: the event loop's only.
+// Thread: the event loop's only. A rauha::Error that leaves a coroutine arrives as the same Error where it is awaited (kj_error.h).
 //
 // WARNING: never co_await inside a condition (`if (co_await x)`): g++ 12.2 miscompiles it when the body has no local variable. Write
 // `auto v = co_await x;` first. No capturing lambda as a coroutine: the captures die with the lambda. No KJ_CONTEXT in a coroutine.
@@ -13,6 +13,8 @@
 
 #include <coroutine>
 #include <exception>
+
+#include "core/base/kj_error.h"
 
 namespace rauha {
 namespace coro {
@@ -54,6 +56,12 @@ class [[nodiscard]] Task {
 
 namespace coro {
 
+// What was awaited failed: an encoded rauha::Error comes out as itself.
+[[noreturn]] inline void rethrow(kj::Exception&& e) {
+  if (isEncodedError(e)) throw fromKj(e);
+  kj::throwFatalException(kj::mv(e));
+}
+
 template <typename T>
 struct Awaiter {
   Awaiter(Park& p, kj::Promise<T>&& i) : park(p), inner(kj::mv(i)), error(nullptr), value(nullptr) {}
@@ -79,7 +87,7 @@ struct Awaiter {
                .eagerlyEvaluate(nullptr);
   }
   T await_resume() {
-    KJ_IF_MAYBE (e, error) kj::throwFatalException(kj::mv(*e));
+    KJ_IF_MAYBE (e, error) rethrow(kj::mv(*e));
     return kj::mv(KJ_ASSERT_NONNULL(value));
   }
 };
@@ -103,7 +111,7 @@ struct Awaiter<void> {
                .eagerlyEvaluate(nullptr);
   }
   void await_resume() {
-    KJ_IF_MAYBE (e, error) kj::throwFatalException(kj::mv(*e));
+    KJ_IF_MAYBE (e, error) rethrow(kj::mv(*e));
   }
 };
 
@@ -115,7 +123,7 @@ struct FrameBase {
   std::suspend_never initial_suspend() noexcept { return {}; }
   std::suspend_always final_suspend() noexcept { return {}; }
   void unhandled_exception() {
-    KJ_IF_MAYBE (e, kj::runCatchingExceptions([] { throw; })) fulfiller->reject(kj::mv(*e));
+    fulfiller->reject(currentKj());
   }
   template <typename U>
   Awaiter<U> await_transform(kj::Promise<U>&& p) { return Awaiter<U>(park, kj::mv(p)); }

@@ -39,6 +39,27 @@ TEST(Coro, ExceptionsArrive) {
   EXPECT_ANY_THROW(fails().promise().wait(io.waitScope));
 }
 
+Task<void> failsWithError() {
+  co_await kj::Promise<void>(kj::READY_NOW);
+  throw Error("image", Code::corrupt, "layer x does not verify", "pull again", "x");
+}
+Task<void> passesOn() { co_await failsWithError(); }
+
+TEST(Coro, ErrorsArriveWhole) {
+  auto io = kj::setupAsyncIo();
+  try {
+    passesOn().promise().wait(io.waitScope);
+    FAIL();
+  } catch (...) {
+    const Error e = currentError();
+    EXPECT_EQ(e.errorClass(), "image");
+    EXPECT_EQ(e.code(), Code::corrupt);
+    EXPECT_EQ(e.text(), "layer x does not verify");
+    EXPECT_EQ(e.hint(), "pull again");
+    EXPECT_EQ(e.object(), "x");
+  }
+}
+
 TEST(Coro, DroppingCancelsAndDestroys) {
   auto io = kj::setupAsyncIo();
   bool destroyed = false;

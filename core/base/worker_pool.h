@@ -1,0 +1,103 @@
+#pragma once
+// Threads for what blocks: plugin calls, SQLite, files. The event loop hands a function to run() and awaits its result; the function
+// runs on a worker thread.
+//
+// Threads: run() and runSerial() are called on a thread with a KJ event loop; the function, its captures' destruction and whatever it
+// throws belong to the worker, so it must capture values, never KJ objects. A result that nobody awaits any more dies on the worker too.
+// Errors: a rauha::Error thrown by the function arrives whole where the promise is awaited (kj_error.h).
+// Cancelling: dropping the promise is always safe. A function that has not begun is then not run; one that runs, runs to its end (pass a
+// CancelToken to end it earlier). Who needs a step to happen keeps its promise.
+
+#include <kj/async.h>
+
+#include <cstddef>
+#include <memory>
+#include <optional>
+#include <string>
+#include <type_traits>
+#include <utility>
+
+#include "core/base/kj_error.h"
+
+namespace rauha {
+
+class WorkerPool final {
+ public:
+  // threads: at most so many run at once; made when first needed, kept until the end. queueLimit: how many calls may wait for a thread
+  // or for their key; one more is refused with Code::busy.
+  WorkerPool(size_t threads, size_t queueLimit);
+  // Runs what was queued and is still awaited, then joins every thread.
+  ~WorkerPool();
+  WorkerPool(const WorkerPool&) = delete;
+  WorkerPool& operator=(const WorkerPool&) = delete;
+
+  // The promise of f()'s result. f is moved to the worker; it need not be copyable.
+  template <typename F>
+  auto run(F f) -> kj::Promise<std::invoke_result_t<F&>> {
+    return submit(std::nullopt, std::move(f));
+  }
+  // As run(); calls with one key (a zone's id) run one after another in the order of these calls, whatever their results.
+  template <typename F>
+  auto runSerial(std::string key, F f) -> kj::Promise<std::invoke_result_t<F&>> {
+    return submit(std::optional<std::string>(std::move(key)), std::move(f));
+  }
+
+  struct Counts {
+    size_t threads, running, waiting;
+  };
+  Counts counts() const;  // any thread
+
+ private:
+  struct Job {
+    virtual ~Job() = default;
+    virtual bool wanted() const noexcept = 0;
+    virtual void run() noexcept = 0;
+  };
+  template <typename F>
+  struct JobOf;
+  class State;
+
+  // False: the queue is full.
+  bool enqueue(const std::optional<std::string>& key, std::unique_ptr<Job> job);
+  static Error fullError(size_t limit);
+  template <typename F>
+  auto submit(std::optional<std::string> key, F f) -> kj::Promise<std::invoke_result_t<F&>>;
+
+  const size_t queueLimit_;
+  std::unique_ptr<State> state_;
+};
+
+template <typename F>
+struct WorkerPool::JobOf final : Job {
+  using R = std::invoke_result_t<F&>;
+  JobOf(F f, kj::Own<kj::CrossThreadPromiseFulfiller<R>> done) : function(std::in_place, std::move(f)), fulfiller(kj::mv(done)) {}
+  bool wanted() const noexcept override { return fulfiller->isWaiting(); }
+  void run() noexcept override {
+    try {
+      if constexpr (std::is_void_v<R>) {
+        (*function)();
+        function.reset();
+        fulfiller->fulfill();
+      } else {
+        R result = (*function)();
+        function.reset();  // before the event loop goes on: what f held is given back when the result is seen
+        fulfiller->fulfill(kj::mv(result));
+      }
+    } catch (...) {
+      kj::Exception e = currentKj();
+      function.reset();
+      fulfiller->reject(kj::mv(e));
+    }
+  }
+  std::optional<F> function;
+  kj::Own<kj::CrossThreadPromiseFulfiller<R>> fulfiller;
+};
+
+template <typename F>
+auto WorkerPool::submit(std::optional<std::string> key, F f) -> kj::Promise<std::invoke_result_t<F&>> {
+  auto pair = kj::newPromiseAndCrossThreadFulfiller<std::invoke_result_t<F&>>();
+  if (!enqueue(key, std::make_unique<JobOf<F>>(std::move(f), kj::mv(pair.fulfiller)))) return toKj(fullError(queueLimit_));
+  return kj::mv(pair.promise);
+}
+
+}  // namespace rauha

@@ -1,0 +1,81 @@
+#pragma once
+// An image plugin as core sees it: turns references into read-only layers ("rauha.image/1", sdk/include/rauha/image.h).
+//
+// An interface; the adapter over a plugin's table implements it, and so may a test. Owner: the Registry. Every call blocks: it belongs on
+// a worker; calls may run at once. Errors: rauha::Error of class "image" with the plugin's text.
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/base/fd.h"
+#include "core/plugin/call.h"
+
+namespace rauha::plugin {
+
+struct ImageRequest {
+  std::string reference;  // "host", "oci:DIR[:tag]", …, or a stored name
+  int sourceFd = -1;      // borrowed: the reference's directory or file, opened by the client with its own rights; -1: none
+  uint32_t callerUid = 0;
+  uint32_t callerGid = 0;
+  std::string lease;  // zone id that will use the layers; empty: nothing is leased
+  std::string name;   // import: what to store it under; empty: made from the reference
+};
+
+struct ImageInfo {
+  std::string reference;
+  std::string digest;      // of the manifest, "sha256:…"; empty: not hashed
+  std::string source;      // "oci", "oci-archive", "docker-archive", "dir", "host"
+  std::string configJson;  // OCI image configuration; empty: none
+  uint64_t size = 0;       // unpacked bytes
+  int64_t createdNs = 0;   // CLOCK_REALTIME; 0: not stored
+};
+
+enum class LayerMapping { none, zone, owner };  // as schema::IdMapping
+
+struct ImageLayer {
+  std::string path;    // absolute; empty when `directory` is given
+  UniqueFd directory;  // of a layer outside the store (`dir:`)
+  LayerMapping mapping = LayerMapping::none;
+  std::string digest;  // of the blob; empty: not hashed
+  std::string diffId;
+  std::string mediaType;
+  uint64_t size = 0;
+};
+
+enum class MountKind { bind, symlink, file, directory, tmpfs };
+
+// One entry of the fresh root of an image that is assembled from pieces ("host").
+struct MountEntry {
+  MountKind kind = MountKind::bind;
+  bool optional = false;  // no error when the source is missing
+  bool exec = false;      // programs may be run from it
+  uint64_t number = 0;    // directory: mode bits; tmpfs: bytes
+  std::string source;     // bind: absolute host path; symlink: text; file: content
+  std::string target;     // absolute, in the zone
+};
+
+struct ResolvedImage {
+  ImageInfo info;
+  std::vector<ImageLayer> layers;  // lowest first
+  std::vector<MountEntry> mounts;
+};
+
+class ImageSource {
+ public:
+  virtual ~ImageSource() = default;
+  virtual const std::string& name() const noexcept = 0;
+  // Makes the layers ready. With a lease they stay until release.
+  virtual ResolvedImage resolve(const CallOptions& options, const ImageRequest& request) = 0;
+  virtual void release(const CallOptions& options, std::string_view lease) = 0;  // idempotent
+  virtual std::vector<ResolvedImage> list(const CallOptions& options) = 0;
+  virtual ResolvedImage inspect(const CallOptions& options, const ImageRequest& request) = 0;
+  // busy when a lease uses it.
+  virtual void remove(const CallOptions& options, std::string_view reference) = 0;
+  virtual ResolvedImage importImage(const CallOptions& options, const ImageRequest& request) = 0;
+  // Once after start: leases that still live; all others and half-done files go.
+  virtual void reconcile(const CallOptions& options, const std::vector<std::string>& leases) = 0;
+};
+
+}  // namespace rauha::plugin

@@ -47,9 +47,9 @@ struct ZoneSpec {
 
 // What a zone that stands is reached by.
 struct ZoneHandle {
-  UniqueFd agent;        // connected stream socket, agent protocol (schemas/agent.capnp)
-  int shimPid = 0;       // 0: none on this host
-  uint32_t idBase = 0;   // first host id of the zone's range; 0 with usernsHost
+  UniqueFd agent;       // connected stream socket, agent protocol (schemas/agent.capnp)
+  int shimPid = 0;      // 0: none on this host
+  uint32_t idBase = 0;  // first host id of the zone's range; 0 with usernsHost
   uint32_t idCount = 0;
   std::vector<Layer> layers;  // armed by the backend itself; empty after connectZone
 };

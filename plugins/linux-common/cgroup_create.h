@@ -1,0 +1,94 @@
+#pragma once
+// Makes, limits and removes the control groups of an instance's zones. Used by the backend, on the privileged side.
+//
+// v2 tree: <v2 mount>/<base>/<zone id>, a leaf that holds the zone's processes; <base> hands the controllers down and holds none.
+// v1 controllers (hybrid): <controller mount>/<instance>/<zone id>. Every name carries the instance, so that instances never meet.
+// A GroupTree holds no kernel object; calls for different zones may run at once, calls for one zone may not.
+// Errors: rauha::Error of class "backend".
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "plugins/linux-common/cgroup.h"
+#include "plugins/linux-common/layer.h"
+
+namespace rauha::cgroup {
+
+// What a zone may use. Absent: no limit when the groups are made, unchanged when they are updated. 0 in an update means "no limit any
+// more".
+struct Limits {
+  std::optional<uint64_t> cpuMillis;    // 1000 = one core
+  std::optional<uint64_t> cpuWeight;    // 1..10000, 100 is the kernel's default
+  std::optional<uint64_t> memoryBytes;  // swap is never added
+  std::optional<uint64_t> pids;
+  std::optional<uint64_t> ioWeight;  // 1..10000, 100 default
+  std::optional<uint64_t> ioReadBps, ioWriteBps;
+};
+
+// One line of a device list, "c 1:3 rw", for zones whose root may make device nodes.
+using DeviceRule = std::string;
+
+// Where the instance's groups live in the v2 tree.
+struct Placement {
+  std::string base;         // below the v2 mount, no leading slash: "rauha", "system.slice/rauhad.service/zones"
+  std::string enableBelow;  // first group, below the mount, whose subtree_control may be written; "" is the root of the tree
+};
+// configured: the operator's `cgroup_parent` or "". ownV2Path: of the calling process, as in /proc/self/cgroup. A daemon that sits in
+// "<x>.service/daemon" was given <x>.service to manage (systemd Delegate=); else the base is the instance's name at the root.
+Placement choosePlacement(const std::string& configured, const std::string& ownV2Path, const std::string& instance);
+
+// "major:minor" of the disk behind the directory, as io.max and blkio want it (the whole disk, never a partition); nullopt when the file
+// system has none (tmpfs, overlay, network). sys: where sysfs is.
+std::optional<std::string> blockDeviceOf(const std::string& directory, const std::string& sys = "/sys");
+
+class GroupTree final {
+ public:
+  GroupTree(Hierarchies hierarchies, Placement placement, std::string instance);
+
+  // Makes the zone's groups and sets the limits. On failure nothing of the zone is left. Code::exists when a group is there already.
+  // Layers cgroup_cpu, cgroup_memory, cgroup_pids and cgroup_io are appended: a limit that cannot be set is a layer that is not full, and
+  // the caller decides whether that is an error. ioDevice: of blockDeviceOf.
+  std::vector<Member> create(const std::string& zoneId, const Limits& limits, const std::optional<std::string>& ioDevice,
+                             std::vector<Layer>& layers);
+  // Sets limits on a living zone; throws when one cannot be set (those set before it stay).
+  void update(const std::string& zoneId, const Limits& limits, const std::optional<std::string>& ioDevice);
+  // Leaves only these devices usable (v1 devices controller). False: this machine has no such controller.
+  bool limitDevices(const std::string& zoneId, const std::vector<DeviceRule>& rules);
+  // SIGKILL to whatever is in any of the zone's groups.
+  void kill(const std::string& zoneId);
+  // Removes the zone's groups, waiting for dying processes until the deadline (CLOCK_MONOTONIC). Idempotent. Code::busy names the group
+  // that still has processes.
+  void remove(const std::string& zoneId, int64_t deadlineNs);
+  // Removes the instance's own groups if no zone is in them.
+  void removeBase() noexcept;
+
+  // The zone's groups as they are named on this machine, whether they exist or not; the v2 group first.
+  std::vector<Member> membersOf(const std::string& zoneId) const;
+  // Those of them that exist.
+  std::vector<Member> existing(const std::string& zoneId) const;
+  // Names of the groups found below the instance's groups in any hierarchy.
+  std::vector<std::string> found() const;
+  // What the limits are worth on this machine, nothing being made: the same four layers as create().
+  std::vector<Layer> probe(const std::optional<std::string>& ioDevice) const;
+  const Hierarchies& hierarchies() const noexcept { return hierarchies_; }
+  std::string v2Base() const { return hierarchies_.v2Root + "/" + placement_.base; }
+
+ private:
+  void makeBase();
+  void enableControllers() const;
+  bool available(std::string_view controller) const;
+  Layer setCpu(const std::string& zoneId, const Limits&) const;
+  Layer setMemory(const std::string& zoneId, const Limits&) const;
+  Layer setPids(const std::string& zoneId, const Limits&) const;
+  Layer setIo(const std::string& zoneId, const Limits&, const std::optional<std::string>& ioDevice) const;
+  std::string groupFor(const std::string& zoneId, std::string_view controller, bool& v1) const;
+  std::string v1Mount(std::string_view controller) const;
+
+  Hierarchies hierarchies_;
+  Placement placement_;
+  std::string instance_;
+};
+
+}  // namespace rauha::cgroup

@@ -53,8 +53,8 @@ struct Layers {
 }
 
 interface Process {
-  start @0 ();
-  # Lets the blocked process exec. Fails with class "command" (in result.error) when exec fails: notFound -> 127, denied -> 126.
+  start @0 () -> (outcome :Outcome);
+  # Lets the blocked process exec. Class "command" when exec fails: notFound -> 127, denied -> 126.
 
   wait @1 () -> (exit :ExitInfo);
   # Resolves when the process is dead, its output is drained (bounded: a grandchild that keeps the pipe open is not waited for longer

@@ -1,0 +1,64 @@
+#pragma once
+// Names of the events that core emits. Stable: a name is never reused for something else; docs/events.md lists them with their attributes.
+// A plugin's event keeps the plugin's own name ("area.what") and has the plugin as source.
+
+#include <string_view>
+
+namespace rauha::evidence::names {
+
+// The daemon.
+inline constexpr std::string_view kDaemonStarted = "daemon.started";    // ready to serve; attributes: version, pid, root
+inline constexpr std::string_view kDaemonStopping = "daemon.stopping";  // no new work from here; attributes: reason
+inline constexpr std::string_view kClientRefused = "client.refused";  // a connection or call was turned away; attributes: uid, pid, reason
+
+// Zones.
+inline constexpr std::string_view kZoneCreating = "zone.creating";  // recorded, nothing built yet
+inline constexpr std::string_view kZoneCreated = "zone.created";    // the boundary stands; attributes: name, policy, policy_digest
+inline constexpr std::string_view kZoneDeleted = "zone.deleted";    // nothing of it is left
+inline constexpr std::string_view kZoneFailed = "zone.failed";      // the shim is gone or a step could not be undone; attributes: reason
+inline constexpr std::string_view kZonePolicyApplied = "zone.policy_applied";  // limits of a living zone changed; attributes: policy_digest
+
+// Tasks.
+inline constexpr std::string_view kTaskStarted = "task.started";  // its first process runs; attributes: command, image
+inline constexpr std::string_view kTaskFinished =
+    "task.finished";  // exited or killed by a signal of its own; attributes: status, exit_code, signal
+inline constexpr std::string_view kTaskCancelled = "task.cancelled";        // ended for its client; attributes: reason
+inline constexpr std::string_view kTaskTimedOut = "task.timed_out";         // ended by its time limit; attributes: timeout_ms
+inline constexpr std::string_view kTaskOutOfMemory = "task.out_of_memory";  // ended by its memory limit; attributes: memory_bytes
+inline constexpr std::string_view kTaskFailed = "task.failed";              // Rauha could not run it; attributes: class, code
+inline constexpr std::string_view kTaskPidsRefused = "task.pids_refused";   // forks that the pids limit refused; attributes: count, pids
+inline constexpr std::string_view kTaskOutputTruncated =
+    "task.output_truncated";  // more output than the policy keeps; attributes: stream, bytes, kept
+
+// Policy.
+inline constexpr std::string_view kPolicyRefused =
+    "policy.refused";  // a request the policy does not allow; attributes: object, allowing_line
+inline constexpr std::string_view kPolicyDegraded =
+    "policy.degraded";  // a required layer was waived by an explicit option; attributes: layer
+
+// Reconcile: what a start found and did.
+inline constexpr std::string_view kReconcileStarted = "reconcile.started";    // attributes: zones, tasks
+inline constexpr std::string_view kReconcileFinished = "reconcile.finished";  // attributes: adopted, removed, objects
+inline constexpr std::string_view kReconcileZoneRemoved =
+    "reconcile.zone_removed";  // half-built, temporary or without a shim; attributes: reason
+inline constexpr std::string_view kReconcileZoneAdopted = "reconcile.zone_adopted";      // its shim answered
+inline constexpr std::string_view kReconcileTaskClosed = "reconcile.task_closed";        // its daemon died; it now has a result
+inline constexpr std::string_view kReconcileObjectRemoved = "reconcile.object_removed";  // a stranger with our name; attributes: object
+inline constexpr std::string_view kReconcileObjectLeft = "reconcile.object_left";        // could not be removed; attributes: object, reason
+
+// Plugins.
+inline constexpr std::string_view kPluginLoaded = "plugin.loaded";    // attributes: name, version, path
+inline constexpr std::string_view kPluginRefused = "plugin.refused";  // attributes: path, reason
+inline constexpr std::string_view kPluginEvent = "plugin.event";      // of a plugin that gave its event no name of its own
+
+// Images.
+inline constexpr std::string_view kImageImported = "image.imported";  // attributes: reference, digest
+inline constexpr std::string_view kImageRemoved = "image.removed";    // attributes: reference, digest
+
+// The evidence itself.
+inline constexpr std::string_view kEvidenceDropped =
+    "evidence.dropped";  // the flood guard refused events; attributes: source, zone_id, count
+inline constexpr std::string_view kEvidenceMalformed = "evidence.malformed";       // an event whose name was none; attributes: name
+inline constexpr std::string_view kEvidenceStoreFailed = "evidence.store_failed";  // events are not in the log; attributes: count, reason
+
+}  // namespace rauha::evidence::names

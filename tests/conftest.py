@@ -1,0 +1,113 @@
+"""Fixtures of the black-box suites. Everything runs against private instances; each one is counted when it ends, and a leak fails the run."""
+
+import os
+import pathlib
+import sys
+
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+
+from support import census, policy  # noqa: E402
+from support.instance import RAUHA, Instance  # noqa: E402
+from support.waiting import eventually  # noqa: E402
+
+ALLOWED_SKIPS = pathlib.Path(__file__).resolve().parent / "allowed_skips.txt"
+_skipped = []
+
+
+def pytest_sessionstart(session):
+    if session.config.option.collectonly:
+        return
+    if os.geteuid() != 0:
+        pytest.exit("these suites make real zones: run them as root", 3)
+    if not RAUHA.exists():
+        pytest.exit(f"{RAUHA} is not there: build first, or set RAUHA_BIN", 3)
+
+
+# --- skips: each one is named in allowed_skips.txt, or the run fails
+
+def _allowed_skips():
+    lines = ALLOWED_SKIPS.read_text().splitlines()
+    return {line.split("#")[0].strip() for line in lines} - {""}
+
+
+def pytest_runtest_logreport(report):
+    if report.skipped and not hasattr(report, "wasxfail"):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        _skipped.append((report.nodeid, reason))
+
+
+def pytest_sessionfinish(session, exitstatus):
+    allowed = _allowed_skips()
+    strangers = [f"{node}: {reason}" for node, reason in _skipped if node.removeprefix("tests/") not in allowed]
+    if strangers and exitstatus == 0:
+        reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+        reporter.write_line("skipped, but not listed in tests/allowed_skips.txt:\n  " + "\n  ".join(strangers), red=True)
+        session.exitstatus = 1
+
+
+# --- instances
+
+def _finish(instance):
+    """Stops the daemon and counts what is left of the instance."""
+    try:
+        before = eventually_clean(instance)
+        instance.stop()
+        left = eventually_nothing(instance)
+        assert not before and not left, (
+            f"left behind by the instance at {instance.root} ({instance.name}):\n  with the daemon running:\n    " + "\n    ".join(before) +
+            "\n  after it stopped:\n    " + "\n    ".join(left) + f"\n--- daemon log: {instance.log_tail()}")
+    finally:
+        instance.remove()
+
+
+def _settled(take, seconds=5):
+    try:
+        eventually(lambda: not take(), seconds, "nothing left")
+        return []
+    except AssertionError:
+        return take()
+
+
+def eventually_clean(instance):
+    return _settled(lambda: census.take(instance.root, daemon_running=True))
+
+
+def eventually_nothing(instance):
+    return _settled(lambda: census.take(instance.root))
+
+
+@pytest.fixture(scope="session")
+def rauha():
+    """One instance for the whole session: for tests that leave its daemon alone."""
+    instance = Instance()
+    yield instance
+    _finish(instance)
+
+
+@pytest.fixture
+def fresh():
+    """An instance of the test's own, to be killed, filled and restarted."""
+    instance = Instance()
+    yield instance
+    _finish(instance)
+
+
+@pytest.fixture(autouse=True)
+def no_zone_survives(request):
+    """After each test that used the shared instance, no zone of it is left; the message names the test that leaked."""
+    yield
+    if "rauha" in request.fixturenames:
+        left = eventually_clean(request.getfixturevalue("rauha"))
+        assert not left, "left behind by this test:\n  " + "\n  ".join(left)
+
+
+@pytest.fixture
+def policy_file(tmp_path):
+    """policy_file(resources={"pids": 32}) writes a policy and returns the options that use it."""
+    def write(text=None, **keys):
+        path = tmp_path / f"policy{len(list(tmp_path.glob('policy*.toml')))}.toml"
+        path.write_text(text if text is not None else policy.toml(**keys))
+        return ["--policy", str(path)]
+    return write

@@ -1,0 +1,157 @@
+"""Images from local sources: the machine's programs, OCI layouts and archives, docker archives, directories."""
+
+import json
+import os
+import pathlib
+
+import pytest
+
+from support.images import Image, busybox, busybox_layer, entry
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory):
+    base = tmp_path_factory.mktemp("images")
+    image = busybox(Labels={"who": "test"})
+    return {"oci": image.oci(base / "layout"), "oci-archive": image.oci_archive(base / "oci.tar", base),
+            "docker-archive": image.docker_archive(base / "docker.tar"), "dir": image.directory(base / "tree")}
+
+
+@pytest.mark.parametrize("kind", ["oci", "oci-archive", "docker-archive", "dir"])
+def test_each_local_source_runs(rauha, sources, kind):
+    result = rauha.sandbox("/bin/sh", "-c", "cat /etc/second; id -u; echo $FROM_IMAGE", image=f"{kind}:{sources[kind]}")
+    document = result.task("succeeded", 0)
+    lines = document["stdout"].splitlines()
+    assert lines[:2] == ["upper", "0"] and (kind == "dir" or lines[2] == "yes")
+    if kind == "dir":
+        assert not document.get("image_digest")
+    else:
+        assert document["image_digest"].startswith("sha256:")
+
+
+@pytest.mark.parametrize("kind", ["oci", "oci-archive", "docker-archive"])
+def test_whiteouts_remove(rauha, sources, kind):
+    document = rauha.sandbox("/bin/ls", "-A", "/etc", image=f"{kind}:{sources[kind]}").task("succeeded", 0)
+    names = document["stdout"].split()
+    assert "second" in names and "removed" not in names and not [name for name in names if name.startswith(".wh.")]
+
+
+def test_tags(rauha, tmp_path):
+    layout = busybox().oci(tmp_path / "oci", tags=("one", "two"))
+    for tag in ("one", "two"):
+        rauha.sandbox("/bin/true", image=f"oci:{layout}:{tag}").task("succeeded", 0)
+
+
+def test_config_of_the_image(rauha, tmp_path):
+    image = busybox(Entrypoint=["/bin/echo", "from-entrypoint"], Cmd=["from-cmd"], WorkingDir="/etc", User="1000:1000")
+    layout = image.oci(tmp_path / "oci")
+    document = rauha.run("sandbox", "--json", "--image", f"oci:{layout}").task("succeeded", 0)
+    assert document["stdout"] == "from-entrypoint from-cmd\n" and document["command"] == ["/bin/echo", "from-entrypoint", "from-cmd"]
+    layout = busybox(WorkingDir="/etc", User="1000:1000", Env=["PATH=/bin", "A=image"]).oci(tmp_path / "user")
+    document = rauha.sandbox("/bin/sh", "-c", "pwd; id -u; id -g; echo $A", image=f"oci:{layout}", options=["--env", "A=mine"]).task("succeeded", 0)
+    assert document["stdout"] == "/etc\n1000\n1000\nmine\n"
+
+
+def test_user_by_name(rauha, tmp_path):
+    layout = busybox(User="user").oci(tmp_path / "oci")
+    assert rauha.sandbox("/bin/id", "-u", image=f"oci:{layout}").task("succeeded", 0)["stdout"] == "1000\n"
+    layout = busybox(User="stranger").oci(tmp_path / "other")
+    rauha.sandbox("/bin/id", image=f"oci:{layout}").refused(125, mentions="stranger")
+
+
+def test_owners_inside_the_image(rauha, tmp_path):
+    """Layers are id-mapped: file owners are the image's, also for high ids."""
+    layer = [entry("etc/owned", content=b"x", uid=1000, gid=65000, mode=0o640)]
+    layout = Image(busybox_layer(), layer, Env=["PATH=/bin"]).oci(tmp_path / "oci")
+    document = rauha.sandbox("/bin/stat", "-c", "%u %g %a", "/etc/owned", image=f"oci:{layout}").task("succeeded", 0)
+    assert document["stdout"] == "1000 65000 640\n"
+
+
+def test_one_task_does_not_change_the_image(rauha, sources):
+    image = f"oci:{sources['oci']}"
+    rauha.sandbox("/bin/sh", "-c", "echo changed > /etc/second; rm /bin/cat; echo x > /new", image=image).task("succeeded", 0)
+    document = rauha.sandbox("/bin/sh", "-c", "cat /etc/second; ls /", image=image).task("succeeded", 0)
+    assert document["stdout"].startswith("upper\n") and "new" not in document["stdout"].split()
+
+
+def test_directory_image_is_not_written(rauha, sources):
+    tree = sources["dir"]
+    before = sorted(str(path) for path in tree.rglob("*"))
+    rauha.sandbox("/bin/sh", "-c", "echo changed > /etc/second; echo x > /new; rm /bin/cat", image=f"dir:{tree}").task("succeeded", 0)
+    assert sorted(str(path) for path in tree.rglob("*")) == before and (tree / "etc" / "second").read_text() == "upper\n"
+
+
+def test_many_tasks_share_one_image(rauha, sources):
+    running = [rauha.start_sandbox("/bin/cat", "/etc/second", image=f"oci:{sources['oci']}") for _ in range(6)]
+    for task in running:
+        assert task.wait(60).task("succeeded", 0)["stdout"] == "upper\n"
+
+
+def test_import_list_inspect_remove(rauha, sources):
+    imported = rauha.run("image", "import", "--json", f"docker-archive:{sources['docker-archive']}", "mine").exited(0)
+    assert isinstance(imported.json, dict)
+    listed = rauha.run("image", "list", "--json").exited(0)
+    images = listed.json["images"] if isinstance(listed.json, dict) else listed.json
+    assert "mine" in [image["reference"] for image in images], listed.explain()
+    inspected = rauha.run("image", "inspect", "--json", "mine").exited(0).json
+    assert "FROM_IMAGE=yes" in json.dumps(inspected)
+    assert rauha.sandbox("/bin/cat", "/etc/second", image="mine").task("succeeded", 0)["stdout"] == "upper\n"
+    rauha.run("image", "remove", "--json", "mine").exited(0).json
+    rauha.sandbox("/bin/true", image="mine").refused(125, "image")
+    removed = rauha.run("image", "remove", "--json", "mine")
+    removed.refused(removed.returncode, "image", "not_found", "mine")
+
+
+def test_import_under_a_bad_name(rauha, sources):
+    for name in ("host", "oci:x", "../x", "", "A B"):
+        result = rauha.run("image", "import", "--json", f"oci:{sources['oci']}", name)
+        result.check(result.returncode != 0, "a bad name was accepted").refused(result.returncode, ("image", "usage"))
+
+
+# --- the host image
+
+def test_host_image_has_programs_and_nothing_else(rauha):
+    script = """
+import os, json
+print(json.dumps({path: sorted(os.listdir(path)) if os.path.isdir(path) else None
+                  for path in ("/", "/home", "/root", "/var", "/run", "/tmp", "/mnt", "/srv", "/media", "/boot", "/work", "/lost+found", "/etc")}))
+"""
+    listing = json.loads(rauha.sandbox("python3", "-c", script).task("succeeded", 0)["stdout"])
+    allowed = {"bin", "sbin", "usr", "opt", "etc", "tmp", "var", "home", "run", "root", "proc", "sys", "dev", "workspace", "lib", "lib32", "lib64",
+               "libx32", "mnt", "srv", "media"}
+    assert set(listing["/"]) <= allowed, set(listing["/"]) - allowed
+    for path in ("/home", "/root", "/tmp", "/boot", "/work", "/lost+found", "/mnt", "/srv", "/media"):
+        assert not listing[path], f"{path} shows {listing[path]}"
+    private = {"shadow", "gshadow", "shadow-", "gshadow-", "sudoers", "machine-id", "hostname", "ssh", "fstab", "crontab", "rauha", "sudoers.d"}
+    assert not private & set(listing["/etc"]), private & set(listing["/etc"])
+
+
+def test_host_image_is_read_only_where_the_machine_shows(rauha):
+    script = "for d in /usr /usr/bin /bin /lib /opt /etc/ssl /usr/lib; do [ -d $d ] && touch $d/rauha-probe 2>/dev/null && echo WROTE $d; done; echo end"
+    document = rauha.sandbox("sh", "-c", script).task("succeeded", 0)
+    assert document["stdout"] == "end\n"
+    assert not pathlib.Path("/usr/rauha-probe").exists() and not pathlib.Path("/opt/rauha-probe").exists()
+
+
+def test_host_image_has_fresh_writable_places(rauha):
+    script = "for d in /tmp /var/tmp /home /root /run /dev/shm; do echo x > $d/probe && cat $d/probe; done"
+    document = rauha.sandbox("sh", "-c", script).task("succeeded", 0)
+    assert document["stdout"] == "x\n" * 6
+    assert rauha.sandbox("sh", "-c", "cat /tmp/probe /root/probe; true").task("succeeded", 0)["stdout"] == ""
+
+
+def test_host_image_keeps_private_files_closed(rauha):
+    """Not id-mapped: the zone's root is nobody to the machine's files. The readable file is the control."""
+    base = pathlib.Path("/opt") / f"rauha-canary-{os.getpid()}"
+    base.mkdir(mode=0o755)
+    try:
+        (base / "open").write_text("open")
+        (base / "closed").write_text("closed")
+        (base / "open").chmod(0o644)
+        (base / "closed").chmod(0o600)
+        document = rauha.sandbox("sh", "-c", f"stat -c %u {base}/open; cat {base}/open {base}/closed; chmod 644 {base}/closed").json
+        assert document["stdout"] == "65534\nopen" and "closed" not in document["stdout"]
+    finally:
+        for path in base.iterdir():
+            path.unlink()
+        base.rmdir()

@@ -1,0 +1,211 @@
+"""The repository at /workspace, in the modes ro and rw: what is seen, what is written, who owns it."""
+
+import os
+import stat
+import subprocess
+
+import pytest
+
+PYTHON = ("python3", "-c")
+
+
+@pytest.fixture
+def repo(tmp_path):
+    path = tmp_path / "repo"
+    (path / "sub").mkdir(parents=True)
+    (path / "README").write_text("hello\n")
+    (path / "sub" / "file").write_text("inner\n")
+    (path / "run.sh").write_text("#!/bin/sh\necho ran\n")
+    (path / "run.sh").chmod(0o755)
+    return path
+
+
+def give(path, uid, gid):
+    for directory, children, names in os.walk(path):
+        for name in [".", *children, *names]:
+            os.lchown(os.path.join(directory, name), uid, gid)
+
+
+def options(repo, mode, *more):
+    return ["--repo-path", str(repo), "--repo-mode", mode, *more]
+
+
+def shell(script):
+    return ("sh", "-c", script)
+
+
+@pytest.mark.parametrize("mode", ["ro", "rw"])
+def test_seen_at_workspace(rauha, repo, mode):
+    document = rauha.sandbox(*shell("pwd; cat README sub/file; ./run.sh"), options=options(repo, mode)).task("succeeded", 0)
+    assert document["stdout"] == "/workspace\nhello\ninner\nran\n" and document["repo_mode"] == mode
+
+
+def test_short_option_name(rauha, repo):
+    assert rauha.sandbox("cat", "README", options=["--repo", str(repo), "--repo-mode", "ro"]).task("succeeded", 0)["stdout"] == "hello\n"
+
+
+def test_relative_path_is_the_callers(rauha, repo):
+    result = rauha.sandbox("cat", "README", options=options("repo", "ro"), cwd=repo.parent)
+    assert result.task("succeeded", 0)["stdout"] == "hello\n"
+
+
+def test_workdir_below_the_repository(rauha, repo):
+    assert rauha.sandbox("pwd", options=options(repo, "ro", "--workdir", "/workspace/sub")).task("succeeded", 0)["stdout"] == "/workspace/sub\n"
+
+
+def test_without_a_repository_there_is_no_workspace(rauha):
+    assert rauha.sandbox("ls", "-A", "/workspace").json["stdout"] == ""
+
+
+def test_ro_is_not_writable(rauha, repo):
+    script = """
+import os, errno
+def attempt(what, *arguments):
+    try:
+        getattr(os, what)(*arguments)
+        print(what, "ALLOWED")
+    except OSError as error:
+        print(what, errno.errorcode[error.errno])
+attempt("open", "README", os.O_WRONLY)
+attempt("open", "new", os.O_WRONLY | os.O_CREAT)
+attempt("open", "README", os.O_WRONLY | os.O_TRUNC)
+attempt("unlink", "README")
+attempt("mkdir", "directory")
+attempt("rename", "README", "OTHER")
+attempt("chmod", "README", 0o777)
+attempt("chown", "README", 0, 0)
+attempt("symlink", "README", "link")
+attempt("link", "README", "hard")
+attempt("setxattr", "README", b"user.x", b"1")
+attempt("utime", "README")
+attempt("truncate", "README", 0)
+"""
+    before = {path: path.stat() for path in repo.rglob("*")}
+    document = rauha.sandbox(*PYTHON, script, options=options(repo, "ro")).task("succeeded", 0)
+    refused = dict(line.split() for line in document["stdout"].splitlines())
+    assert len(refused) >= 10 and set(refused.values()) <= {"EROFS", "EPERM", "EACCES"}, refused
+    assert "EROFS" in refused.values()
+    after = {path: path.stat() for path in repo.rglob("*")}
+    assert before.keys() == after.keys() and all(before[path].st_mtime == after[path].st_mtime and before[path].st_mode == after[path].st_mode for path in before)
+
+
+def test_rw_writes_through(rauha, repo):
+    rauha.sandbox(*shell("echo new > new; echo more >> README; rm sub/file; mkdir made; mv run.sh moved.sh; ln -s README link"),
+                  options=options(repo, "rw")).task("succeeded", 0)
+    assert (repo / "new").read_text() == "new\n" and (repo / "README").read_text() == "hello\nmore\n"
+    assert not (repo / "sub" / "file").exists() and (repo / "made").is_dir() and (repo / "moved.sh").exists()
+    assert os.readlink(repo / "link") == "README"
+
+
+@pytest.mark.parametrize("owner", [(0, 0), (1000, 1000), (54321, 12345)], ids=str)
+def test_rw_keeps_the_owner(rauha, repo, owner):
+    """Inside the files are the run user's; on the host what the task makes belongs to the directory's owner (the caller is root)."""
+    give(repo, *owner)
+    document = rauha.sandbox(*shell("id -u; stat -c '%u %g' . README; touch made; mkdir dir; stat -c '%u %g' made"),
+                             options=options(repo, "rw")).task("succeeded", 0)
+    assert document["stdout"].split("\n")[:4] == ["0", "0 0", "0 0", "0 0"]
+    for name in ("made", "dir"):
+        found = (repo / name).stat()
+        assert (found.st_uid, found.st_gid) == owner
+
+
+def test_files_of_others_stay_theirs(rauha, repo):
+    """Ids other than the owner's are not mapped: the zone's root has no rights over them."""
+    give(repo, 1000, 1000)
+    other = repo / "other"
+    other.write_text("secret")
+    os.chown(other, 2000, 2000)
+    other.chmod(0o600)
+    document = rauha.sandbox(*shell("stat -c %u other; cat other; chown 0 other; chmod 777 other; echo x > other"), options=options(repo, "rw"))
+    result = document.json
+    assert result["stdout"].splitlines()[0] == "65534" and "secret" not in result["stdout"]
+    found = other.stat()
+    assert (found.st_uid, stat.S_IMODE(found.st_mode)) == (2000, 0o600) and other.read_text() == "secret"
+
+
+def test_set_user_id_bits_are_refused(rauha, repo):
+    """A set-user-ID file in a shared tree would be the host owner's: no call may set the bits, not even in part."""
+    script = """
+import os, errno, ctypes
+libc = ctypes.CDLL(None, use_errno=True)
+def report(what, code):
+    print(what, "ALLOWED" if code == 0 else errno.errorcode[ctypes.get_errno()])
+for bits in (0o4755, 0o2755, 0o6755):
+    name = b"chmod%o" % bits
+    open(name, "w").close()
+    report(name.decode(), libc.chmod(name, bits))
+    fd = os.open(name, os.O_RDWR)
+    report("f" + name.decode(), libc.fchmod(fd, bits))
+    report("at" + name.decode(), libc.fchmodat(-100, name, bits, 0))
+    report("at2" + name.decode(), 0 if libc.syscall(452, -100, name, bits, 0) == 0 else -1)
+    report("creat%o" % bits, min(0, libc.creat(b"creat%o" % bits, bits)))
+    report("open%o" % bits, min(0, libc.open(b"open%o" % bits, os.O_CREAT | os.O_WRONLY, bits)))
+    report("openat%o" % bits, min(0, libc.openat(-100, b"openat%o" % bits, os.O_CREAT | os.O_WRONLY, bits)))
+    report("mknod%o" % bits, libc.mknod(b"mknod%o" % bits, 0o100000 | bits, 0))
+report("chmod-plain", libc.chmod(b"chmod4755", 0o755))
+"""
+    document = rauha.sandbox(*PYTHON, script, options=options(repo, "rw")).task("succeeded", 0)
+    outcome = dict(line.split() for line in document["stdout"].splitlines())
+    assert outcome.pop("chmod-plain") == "ALLOWED", "the control: plain modes work"
+    bits = [path for path in repo.rglob("*") if path.lstat().st_mode & (stat.S_ISUID | stat.S_ISGID) and not path.is_dir()]
+    assert not bits, f"set-id files on the host: {bits}; calls: {outcome}"
+    assert all(value in ("EPERM", "ENOSYS", "EACCES") for name, value in outcome.items() if "chmod" in name), outcome
+
+
+def test_host_control_sets_the_bits(repo):
+    """The control of the test above: outside, root may do it."""
+    (repo / "README").chmod(0o4755)
+    assert (repo / "README").stat().st_mode & stat.S_ISUID
+
+
+def test_links_that_leave_the_repository(rauha, repo, tmp_path):
+    canary = tmp_path / "canary"
+    canary.write_text("outside")
+    (repo / "absolute").symlink_to(canary)
+    (repo / "relative").symlink_to("../canary")
+    document = rauha.sandbox(*shell("cat absolute relative; echo x > absolute; echo x > relative; cat ../canary; ls /workspace/.."),
+                             options=options(repo, "rw")).json
+    assert "outside" not in document["stdout"] and canary.read_text() == "outside"
+
+
+def test_repository_with_a_link_as_its_path(rauha, repo, tmp_path):
+    """The caller's own link is followed with the caller's rights."""
+    (tmp_path / "link").symlink_to(repo)
+    assert rauha.sandbox("cat", "README", options=options(tmp_path / "link", "ro")).task("succeeded", 0)["stdout"] == "hello\n"
+
+
+def test_devices_and_setuid_in_the_repository(rauha, repo):
+    os.mknod(repo / "null", 0o666 | stat.S_IFCHR, os.makedev(1, 3))
+    document = rauha.sandbox(*shell("echo x > null && echo ALLOWED; grep ' /workspace ' /proc/self/mountinfo"), options=options(repo, "rw")).json
+    assert "ALLOWED" not in document["stdout"]
+    fields = document["stdout"].split()
+    assert "nosuid" in fields[5].split(",") and "nodev" in fields[5].split(","), document["stdout"]
+
+
+def test_pytest_runs_on_a_repository(rauha, repo):
+    """The main job."""
+    (repo / "test_it.py").write_text("def test_ok():\n    assert 1 + 1 == 2\n\ndef test_bad():\n    assert False\n")
+    command = ["python3", "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+    result = rauha.sandbox(*command, options=options(repo, "ro"))
+    document = result.task("failed", 1)
+    assert "1 failed, 1 passed" in document["stdout"], result.explain()
+    assert not (repo / ".pytest_cache").exists() and not (repo / "__pycache__").exists()
+    (repo / "test_it.py").write_text("def test_ok():\n    assert 1 + 1 == 2\n")
+    rauha.sandbox(*command, options=options(repo, "ro")).task("succeeded", 0)
+
+
+def test_two_tasks_on_one_repository(rauha, repo):
+    running = [rauha.start_sandbox(*shell(f"for i in 1 2 3 4 5; do echo {index} >> log; done"), options=options(repo, "rw")) for index in range(4)]
+    for task in running:
+        task.wait(60).task("succeeded", 0)
+    assert sorted((repo / "log").read_text().split()) == sorted("0123" * 5)
+
+
+def test_git_works_inside(rauha, repo):
+    if subprocess.run(["git", "--version"], capture_output=True).returncode != 0:
+        pytest.skip("git is not installed")
+    give(repo, 1000, 1000)
+    git = "git -c init.defaultBranch=main -c user.name=x -c user.email=x@example.com"
+    document = rauha.sandbox(*shell(f"{git} init -q && {git} add -A && {git} commit -qm first && git status --short && git log --oneline | wc -l"),
+                             options=options(repo, "rw")).task("succeeded", 0)
+    assert document["stdout"].strip() == "1"

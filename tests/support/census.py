@@ -1,0 +1,161 @@
+"""What an instance has on this machine right now: kernel objects, processes, id ranges, files and records.
+
+A clean instance has nothing after its daemon stopped. `take()` returns one line for each thing found; by itself:
+    python3 tests/support/census.py ROOT
+"""
+
+import hashlib
+import os
+import pathlib
+import re
+import sqlite3
+import sys
+
+if __package__:
+    from . import procs
+else:
+    sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+    import procs
+
+ZONE = re.compile(r"zone_[0-9a-v]{20}")
+
+
+def name_of(root):
+    return "rauha-" + hashlib.sha256(os.fsencode(os.path.realpath(root))).hexdigest()[:8]
+
+
+def mounts(root, name):
+    """Mounts in any mount namespace that name the root's directory or the instance; the mount of the root itself is the test's."""
+    token, seen = os.path.basename(str(root)), set()
+    for process in procs.all_processes():
+        try:
+            namespace = os.readlink(f"/proc/{process.pid}/ns/mnt")
+        except OSError:
+            continue
+        if namespace in seen:
+            continue
+        seen.add(namespace)
+        try:
+            lines = pathlib.Path(f"/proc/{process.pid}/mountinfo").read_text("utf-8", "replace").splitlines()
+        except OSError:
+            continue
+        for line in lines:
+            target = line.split()[4]
+            if (token in line or name in line) and target != str(root):
+                yield f"mount in {namespace} (process {process.pid} {process.program}): {line}"
+
+
+def cgroup_roots():
+    for line in pathlib.Path("/proc/self/mountinfo").read_text().splitlines():
+        fields = line.split()
+        if fields[fields.index("-") + 1] in ("cgroup", "cgroup2"):
+            yield fields[4]
+
+
+def cgroups(name, daemon_running):
+    for top in sorted(set(cgroup_roots())):
+        for directory, children, _ in os.walk(top):
+            for child in children:
+                path = os.path.join(directory, child)
+                if name not in os.path.relpath(path, top):
+                    continue
+                # A living daemon may keep the empty parent group of its zones.
+                if daemon_running and not ZONE.search(path):
+                    continue
+                yield f"cgroup {path}"
+
+
+def processes(root, name, daemon_running):
+    for process in procs.of_root(root, name):
+        if daemon_running and process.program == "rauhad" and ZONE.search(process.cgroup) is None:
+            continue
+        yield f"process {process.pid} {process.program}: {process.cmdline[:200]!r} in {process.cgroup.split()}"
+
+
+def namespaces(root):
+    """Named network namespaces and links; anonymous ones live only in processes and mounts, which are looked for above."""
+    token = name_of(root)
+    for directory in ("/run/netns", "/var/run/netns"):
+        if os.path.isdir(directory):
+            for entry in os.listdir(directory):
+                if token in entry or ZONE.search(entry):
+                    yield f"network namespace {directory}/{entry}"
+    for entry in os.listdir("/sys/class/net"):
+        if token[-8:] in entry:
+            yield f"network link {entry}"
+
+
+def loops(root):
+    token = os.path.basename(str(root))
+    for path in pathlib.Path("/sys/block").glob("loop*/loop/backing_file"):
+        try:
+            backing = path.read_text().strip()
+        except OSError:
+            continue
+        # The root itself may lie on a loop device of the test: its backing file is not below the root.
+        if f"/{token}/" in backing:
+            yield f"loop device {path.parts[3]}: {backing}"
+
+
+def id_ranges(name):
+    directory = pathlib.Path("/run/rauha-ids")
+    if directory.is_dir():
+        for path in directory.iterdir():
+            try:
+                if path.name != "lock" and name in path.read_text().split():
+                    yield f"id range {path}: {path.read_text().strip()}"
+            except OSError:
+                continue
+
+
+def files(root):
+    """Directories and sockets of zones below state and run. Task results are kept on purpose, zones are not."""
+    for top in ("state", "run"):
+        for directory, children, names in os.walk(os.path.join(str(root), top)):
+            for entry in children + names:
+                if ZONE.search(entry):
+                    yield f"file {os.path.join(directory, entry)}"
+            children[:] = [child for child in children if not ZONE.search(child)]
+
+
+def records(root):
+    """Rows of the store's table of zones, and tasks that never ended."""
+    for path in pathlib.Path(str(root)).rglob("*"):
+        if path.suffix not in (".db", ".sqlite", ".sqlite3") or not path.is_file():
+            continue
+        try:
+            connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5)
+        except sqlite3.Error as error:
+            yield f"store {path} cannot be opened: {error}"
+            continue
+        try:
+            tables = {row[0] for row in connection.execute("select name from sqlite_master where type = 'table'")}
+            if "zones" in tables:
+                for row in connection.execute("select * from zones"):
+                    yield f"record of a zone in {path.name}: {row!r}"[:300]
+            if "tasks" in tables:
+                columns = [row[1] for row in connection.execute("pragma table_info(tasks)")]
+                if "state" in columns:
+                    for row in connection.execute("select * from tasks where state not in ('finished', 'done')"):
+                        yield f"record of a task that never ended in {path.name}: {row!r}"[:300]
+        except sqlite3.Error as error:
+            yield f"store {path}: {error}"
+        finally:
+            connection.close()
+
+
+def take(root, daemon_running=False):
+    """Everything of the instance at `root`. With daemon_running, the daemon and the empty parent group are not counted."""
+    root = os.path.realpath(root)
+    name = name_of(root)
+    found = []
+    for part in (mounts(root, name), cgroups(name, daemon_running), processes(root, name, daemon_running), namespaces(root), loops(root),
+                 id_ranges(name), files(root), records(root)):
+        found.extend(part)
+    return found
+
+
+if __name__ == "__main__":
+    lines = take(sys.argv[1], daemon_running="--daemon-running" in sys.argv)
+    print("\n".join(lines) or "nothing")
+    sys.exit(1 if lines else 0)

@@ -6,7 +6,7 @@
 Each step leaves DIRECTORY/NN-name.json: title, seconds, status (0 is good) and, when tests ran in it, the files of counts in `counts`:
 one object of passed, failed and skipped (pytest_report.py), or what GoogleTest writes for GTEST_OUTPUT=json:. A step without counts is one test.
 
-A skip is allowed when a line of ALLOWED_SKIPS matches its name (shell pattern, then `|`, then the reason why that is all right);
+A skip is allowed when a line of ALLOWED_SKIPS matches its name (a shell pattern, then `#` and the reason why that is all right);
 any other skip fails the run: a test that quietly stops running is worse than one that fails.
 """
 
@@ -57,9 +57,9 @@ def read_allowed(path):
             line = line.strip()
             if not line or line.startswith("#"):
                 continue
-            pattern, bar, reason = line.partition("|")
-            if not bar or not reason.strip():
-                sys.exit(f"{path}:{number}: a line is `pattern | reason`")
+            pattern, mark, reason = line.partition("#")
+            if not mark or not reason.strip():
+                sys.exit(f"{path}:{number}: a line is `pattern  # reason`")
             allowed.append(pattern.strip())
     return allowed
 
@@ -100,7 +100,7 @@ def main():
     for problem in problems:
         print(problem)
     if any(problem.startswith("skipped without leave") for problem in problems):
-        print(f"each skip needs a line in {os.path.relpath(allowed_path)}: the pattern of its name, a bar, and why that is all right")
+        print(f"each skip needs a line in {os.path.relpath(allowed_path)}: its name, `#`, and why that is all right")
     print(f"{passed} passed, {failed} failed, {skipped} skipped")
     return 1 if failed or not passed else 0
 

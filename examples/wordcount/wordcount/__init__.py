@@ -1,0 +1,5 @@
+"""Counts words in text."""
+
+from wordcount.counter import Counts, count, top
+
+__all__ = ["Counts", "count", "top"]

@@ -1,0 +1,219 @@
+#include "core/plugin/registry.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+
+#include <algorithm>
+#include <set>
+
+#include "core/base/digest.h"
+#include "core/plugin/adapters.h"
+#include "core/plugin/loaded_plugin.h"
+#include "core/plugin/loader.h"
+
+namespace rauha::plugin {
+namespace {
+
+constexpr std::string_view kSuffix = ".so";
+constexpr size_t kMaxFiles = 256;  // listed per directory
+
+// Names of the plugin files of a directory, without the suffix, sorted.
+std::vector<std::string> filesIn(const TrustedFile& directory) {
+  std::vector<std::string> out;
+  const int fd = openat(directory.fd.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);  // the checked descriptor is O_PATH
+  if (fd < 0) throwErrno("plugin", "read directory " + directory.path);
+  const std::unique_ptr<DIR, int (*)(DIR*)> stream(fdopendir(fd), closedir);
+  if (stream == nullptr) {
+    const UniqueFd closing(fd);
+    throwErrno("plugin", "read directory " + directory.path);
+  }
+  while (const dirent* entry = readdir(stream.get())) {
+    const std::string_view name = entry->d_name;
+    if (name.size() > kSuffix.size() && name.substr(name.size() - kSuffix.size()) == kSuffix && out.size() < kMaxFiles)
+      out.emplace_back(name.substr(0, name.size() - kSuffix.size()));
+  }
+  std::sort(out.begin(), out.end());
+  return out;
+}
+
+void fillFromNote(PluginRecord& record, const Note& note) {
+  record.name = note.name;
+  record.version = note.version;
+  record.kind = note.kind;
+  record.abi = std::to_string(note.abiMajor) + "." + std::to_string(note.abiMinor);
+  record.buildId = note.buildId;
+}
+
+void refuse(PluginRecord& record, const Error& e) {
+  record.loaded = false;
+  record.refusal = e.text();
+  record.hint = e.hint();
+}
+
+}  // namespace
+
+struct Registry::State {
+  struct Slot {
+    PluginRecord record;
+    std::shared_ptr<LoadedPlugin> plugin;
+    std::unique_ptr<Backend> backend;
+    std::unique_ptr<ImageSource> images;
+  };
+
+  State(const PluginConfig& c, HostCallbacks callbacks) : config(c), host(std::move(callbacks)) {
+    rules.insecureDirectories = c.insecureDirectories.has_value();
+  }
+
+  void listDirectories() {
+    for (const auto& directory : config.directories) {
+      try {
+        for (auto& name : filesIn(openTrustedDirectory(directory, rules)))
+          files.emplace_back(directory + "/" + name + std::string(kSuffix), name);
+      } catch (const Error& e) {
+        directoryErrors.push_back(e);
+        host.log(LogLevel::warning, "plugins", e.text());
+      }
+    }
+  }
+
+  // The first directory that has the file wins.
+  std::string pathOf(const std::string& name) const {
+    if (!isPluginName(name))
+      throw Error("plugin", Code::invalid, "\"" + name + "\" is not a plugin's name: [a-z0-9-], at most 31", {}, name);
+    for (const auto& [path, stem] : files)
+      if (stem == name) return path;
+    // A directory that was refused is the likelier reason than a missing file.
+    if (!directoryErrors.empty()) throw directoryErrors.front();
+    std::string where;
+    for (const auto& d : config.directories) where += (where.empty() ? "" : ", ") + d;
+    throw Error("plugin", Code::notFound,
+                "plugin " + name + " is enabled, but there is no " + name + ".so in " +
+                    (where.empty() ? "any directory: none is configured" : where),
+                "install it, or take it out of the configuration", name);
+  }
+
+  void loadEnabled(const EnabledPlugin& enabled) {
+    Slot slot;
+    slot.record.name = enabled.name;
+    try {
+      loadInto(slot, enabled);
+      slot.record.loaded = true;
+      host.log(LogLevel::info, "plugins",
+               slot.record.name + " " + slot.record.version + " loaded, ABI " + slot.record.abi + ", " + slot.record.path + ", build id " +
+                   (slot.record.buildId.empty() ? "none" : slot.record.buildId));
+      for (const auto& weakness : slot.record.weaknesses)
+        host.log(LogLevel::warning, "plugins", slot.record.name + " accepted although " + weakness);
+    } catch (const Error& e) {
+      slot.backend.reset();
+      slot.images.reset();
+      slot.plugin.reset();
+      refuse(slot.record, e);
+      host.log(LogLevel::error, "plugins", slot.record.name + " refused: " + e.text());
+    }
+    slots.push_back(std::move(slot));
+  }
+
+  void loadInto(Slot& slot, const EnabledPlugin& enabled) {
+    slot.record.path = pathOf(enabled.name);
+    if (enabled.sha256 && !isSha256(*enabled.sha256))
+      throw Error("plugin", Code::invalid, "the pin of plugin " + enabled.name + " is not sha256: and 64 hex digits: " + *enabled.sha256,
+                  {}, enabled.name);
+    InspectedPlugin inspected = inspectPlugin(slot.record.path, rules, enabled.sha256);
+    fillFromNote(slot.record, inspected.note);
+    slot.record.weaknesses = inspected.file.weaknesses;
+    OpenedPlugin opened = openPlugin(std::move(inspected));
+    slot.record.interfaces = opened.provides;
+    slot.record.license = opened.license;
+    const std::string kind = opened.note.kind;
+    if (kind != "backend" && kind != "image")
+      throw Error("plugin", Code::unsupported, slot.record.path + " is of kind " + kind + ", which this daemon does not use yet",
+                  "take it out of the configuration");
+    slot.plugin = std::make_shared<LoadedPlugin>(std::move(opened), config, enabled.toml, host);
+    if (kind == "backend") slot.backend = adaptBackend(slot.plugin);
+    if (kind == "image") slot.images = adaptImages(slot.plugin);
+  }
+
+  // What lies in the directories and is not enabled: shown by its note, never opened as code.
+  void listTheRest() {
+    std::set<std::string> used;
+    for (const auto& slot : slots) used.insert(slot.record.path);
+    for (const auto& [path, stem] : files) {
+      if (used.count(path) > 0) continue;
+      Slot slot;
+      slot.record.name = stem;
+      slot.record.path = path;
+      try {
+        const InspectedPlugin inspected = inspectPlugin(path, rules, std::nullopt);
+        fillFromNote(slot.record, inspected.note);
+        slot.record.weaknesses = inspected.file.weaknesses;
+        slot.record.refusal = reasonNotUsed(stem);
+      } catch (const Error& e) {
+        refuse(slot.record, e);
+      }
+      slots.push_back(std::move(slot));
+    }
+  }
+
+  std::string reasonNotUsed(const std::string& name) const {
+    for (const auto& slot : slots)
+      if (slot.record.name == name && !slot.record.path.empty()) return "not used: " + slot.record.path + " comes first";
+    return "not enabled in the configuration";
+  }
+
+  template <typename T>
+  T& only(const char* kind, std::unique_ptr<T> Slot::*member) const {
+    T* found = nullptr;
+    std::string reasons, hint;
+    for (const auto& slot : slots) {
+      if (T* here = (slot.*member).get()) {
+        if (found != nullptr)
+          throw Error("plugin", Code::conflict,
+                      std::string("two ") + kind + " plugins are enabled: " + found->name() + " and " + here->name(), "enable one of them");
+        found = here;
+      } else if (!slot.record.refusal.empty() && (slot.record.kind == kind || slot.record.kind.empty()) && enabled(slot.record.name)) {
+        reasons += "; " + slot.record.refusal;
+        if (hint.empty()) hint = slot.record.hint;
+      }
+    }
+    if (found != nullptr) return *found;
+    throw Error("plugin", Code::notFound, std::string("no ") + kind + " plugin is loaded" + reasons,
+                hint.empty() ? "see `rauha plugin list`" : hint);
+  }
+
+  bool enabled(const std::string& name) const {
+    return std::any_of(config.enabled.begin(), config.enabled.end(), [&](const EnabledPlugin& e) { return e.name == name; });
+  }
+
+  const PluginConfig config;
+  const HostCallbacks host;
+  TrustRules rules;
+  std::vector<std::pair<std::string, std::string>> files;  // path, name by the file
+  std::vector<Error> directoryErrors;
+  std::vector<Slot> slots;
+};
+
+Registry::Registry(std::unique_ptr<State> state) : state_(std::move(state)) {}
+Registry::~Registry() = default;
+
+std::unique_ptr<Registry> Registry::load(const PluginConfig& config, HostCallbacks callbacks) {
+  if (!callbacks.log) callbacks.log = [](LogLevel, std::string_view, std::string_view) {};
+  auto state = std::make_unique<State>(config, std::move(callbacks));
+  state->listDirectories();
+  for (const auto& enabled : config.enabled) state->loadEnabled(enabled);
+  state->listTheRest();
+  return std::unique_ptr<Registry>(new Registry(std::move(state)));
+}
+
+Backend& Registry::backend() const { return state_->only("backend", &State::Slot::backend); }
+ImageSource& Registry::images() const { return state_->only("image", &State::Slot::images); }
+
+std::vector<PluginRecord> Registry::records() const {
+  std::vector<PluginRecord> out;
+  for (const auto& slot : state_->slots) {
+    out.push_back(slot.record);
+    if (slot.plugin) out.back().eventsDropped = slot.plugin->host().eventsDropped();
+  }
+  return out;
+}
+
+}  // namespace rauha::plugin

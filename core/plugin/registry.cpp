@@ -44,6 +44,16 @@ void fillFromNote(PluginRecord& record, const Note& note) {
   record.buildId = note.buildId;
 }
 
+// With or without "sha256:", as people paste it.
+std::optional<std::string> pinOf(const EnabledPlugin& enabled) {
+  if (!enabled.sha256) return std::nullopt;
+  const std::string pin = enabled.sha256->find(':') == std::string::npos ? "sha256:" + *enabled.sha256 : *enabled.sha256;
+  if (!isSha256(pin))
+    throw Error("plugin", Code::invalid,
+                "the pin of plugin " + enabled.name + " is not a sha256 of 64 lower-case hex digits: " + *enabled.sha256, {}, enabled.name);
+  return pin;
+}
+
 void refuse(PluginRecord& record, const Error& e) {
   record.loaded = false;
   record.refusal = e.text();
@@ -115,10 +125,7 @@ struct Registry::State {
 
   void loadInto(Slot& slot, const EnabledPlugin& enabled) {
     slot.record.path = pathOf(enabled.name);
-    if (enabled.sha256 && !isSha256(*enabled.sha256))
-      throw Error("plugin", Code::invalid, "the pin of plugin " + enabled.name + " is not sha256: and 64 hex digits: " + *enabled.sha256,
-                  {}, enabled.name);
-    InspectedPlugin inspected = inspectPlugin(slot.record.path, rules, enabled.sha256);
+    InspectedPlugin inspected = inspectPlugin(slot.record.path, rules, pinOf(enabled));
     fillFromNote(slot.record, inspected.note);
     slot.record.weaknesses = inspected.file.weaknesses;
     OpenedPlugin opened = openPlugin(std::move(inspected));

@@ -23,7 +23,7 @@ namespace rauha::plugin {
 struct EnabledPlugin {
   std::string name;                   // "backend-linux": the file is <directory>/<name>.so
   std::string toml;                   // text of the plugin's own section; the plugin parses it
-  std::optional<std::string> sha256;  // "sha256:…" of the file, when the operator pins it
+  std::optional<std::string> sha256;  // of the file, when the operator pins it; 64 hex digits, "sha256:" before them or not
 };
 
 struct PluginConfig {

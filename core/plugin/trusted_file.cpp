@@ -76,14 +76,14 @@ class Walk final {
     if (st.st_uid != 0 && st.st_uid != self) {
       const std::string expected = self == 0 ? "root" : "root or uid " + std::to_string(self);
       weak(what, what + " belongs to uid " + std::to_string(st.st_uid) + ", expected " + expected,
-           "give it to " + expected + ", or, for development only, allow insecure plugin directories");
+           "give it to " + expected + ", or, for development only, set plugins.allow_unsafe_directories");
     }
     const bool others = (st.st_mode & S_IWOTH) != 0;
     if (!others && (st.st_mode & S_IWGRP) == 0) return;
     const std::string text = what + " is writable by " + (others ? "others" : "its group") + " (mode " + octal(st.st_mode) + ")";
     const std::string chmod = "chmod go-w " + what;
     if (isFile) throw Error("plugin", Code::denied, text, chmod, what);  // whatever the option says: anybody's code
-    weak(what, text, chmod + ", or, for development only, allow insecure plugin directories");
+    weak(what, text, chmod + ", or, for development only, set plugins.allow_unsafe_directories");
   }
 
   void weak(const std::string& what, std::string text, std::string hint) {

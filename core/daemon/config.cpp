@@ -1,0 +1,140 @@
+#include "core/daemon/config.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <set>
+#include <sstream>
+#include <toml++/toml.h>
+
+#include "core/base/digest.h"
+#include "core/base/error.h"
+#include "core/base/fd.h"
+#include "core/base/units.h"
+
+namespace rauha {
+namespace {
+
+class Reader {
+ public:
+  Reader(const std::string& source, Config& config) : source_(source), config_(config) {}
+
+  void read(const toml::table& root) {
+    refuseUnknown(root, {"daemon", "plugins", "plugin"}, "");
+    if (const auto* t = section(root, "daemon")) daemon(*t);
+    if (const auto* t = section(root, "plugins")) plugins(*t);
+    if (const auto* t = section(root, "plugin"))
+      for (const auto& [name, value] : *t) plugin(std::string(name.str()), value);
+  }
+
+ private:
+  [[noreturn]] void refuse(const toml::node& node, const std::string& key, const std::string& why, const std::string& hint = {}) const {
+    throw Error("daemon", Code::invalid, source_ + ":" + std::to_string(node.source().begin.line) + ": " + key + ": " + why, hint, key);
+  }
+  const toml::table* section(const toml::table& root, const char* key) const {
+    const auto* node = root.get(key);
+    if (node == nullptr) return nullptr;
+    if (!node->is_table()) refuse(*node, key, "must be a table");
+    return node->as_table();
+  }
+  void refuseUnknown(const toml::table& table, const std::set<std::string>& known, const std::string& prefix) const {
+    for (const auto& [key, value] : table)
+      if (!known.contains(std::string(key.str()))) {
+        std::string list;
+        for (const auto& k : known) list += (list.empty() ? "" : ", ") + k;
+        refuse(value, prefix + std::string(key.str()), "unknown key", "known here: " + list);
+      }
+  }
+  void text(const toml::table& t, const char* key, const std::string& prefix, std::string& out) const {
+    const auto* node = t.get(key);
+    if (node == nullptr) return;
+    const auto value = node->value<std::string>();
+    if (!node->is_string()) refuse(*node, prefix + key, "must be a string");
+    out = *value;
+  }
+  void number(const toml::table& t, const char* key, const std::string& prefix, uint32_t low, uint32_t high, uint32_t& out) const {
+    const auto* node = t.get(key);
+    if (node == nullptr) return;
+    const auto value = node->value<int64_t>();
+    if (!node->is_integer() || *value < low || *value > high) refuse(*node, prefix + key, "must be a whole number from " + std::to_string(low) + " to " + std::to_string(high));
+    out = static_cast<uint32_t>(*value);
+  }
+  void daemon(const toml::table& t) {
+    refuseUnknown(t, {"socket_group", "idle_exit", "workers", "task_history"}, "daemon.");
+    text(t, "socket_group", "daemon.", config_.socketGroup);
+    number(t, "workers", "daemon.", 1, 64, config_.workers);
+    number(t, "task_history", "daemon.", 1, 1'000'000, config_.taskHistory);
+    std::string idle;
+    text(t, "idle_exit", "daemon.", idle);
+    if (idle.empty()) return;
+    const auto ms = parseDurationMs(idle);
+    if (!ms || *ms < 100) refuse(*t.get("idle_exit"), "daemon.idle_exit", "'" + idle + "' is not a duration of at least 100ms", "write for example \"60s\"");
+    config_.idleExitMs = *ms;
+  }
+  void plugins(const toml::table& t) {
+    refuseUnknown(t, {"backend", "images", "enforcer", "network", "directories", "allow_unsafe_directories"}, "plugins.");
+    text(t, "backend", "plugins.", config_.backend);
+    text(t, "images", "plugins.", config_.images);
+    text(t, "enforcer", "plugins.", config_.enforcer);
+    text(t, "network", "plugins.", config_.network);
+    for (const auto& [key, value] : {std::pair{"enforcer", config_.enforcer}, std::pair{"network", config_.network}})
+      if (value != "none") refuse(*t.get(key), std::string("plugins.") + key, "no " + std::string(key) + " plugin can be loaded by this version; found '" + value + "'", "write \"none\"");
+    if (const auto* node = t.get("allow_unsafe_directories")) {
+      if (!node->is_boolean()) refuse(*node, "plugins.allow_unsafe_directories", "must be true or false");
+      config_.allowUnsafeDirectories = *node->value<bool>();
+    }
+    if (const auto* node = t.get("directories")) {
+      if (!node->is_array()) refuse(*node, "plugins.directories", "must be an array of absolute paths");
+      for (const auto& item : *node->as_array()) {
+        const auto path = item.value<std::string>();
+        if (!item.is_string() || path->empty() || path->front() != '/') refuse(item, "plugins.directories", "must be an array of absolute paths");
+        config_.pluginDirectories.push_back(*path);
+      }
+    }
+  }
+  void plugin(const std::string& name, const toml::node& node) {
+    if (!node.is_table()) refuse(node, "plugin." + name, "must be a table");
+    toml::table rest = *node.as_table();
+    PluginSection out;
+    text(rest, "sha256", "plugin." + name + ".", out.sha256);
+    if (!out.sha256.empty() && !isSha256("sha256:" + out.sha256)) refuse(*rest.get("sha256"), "plugin." + name + ".sha256", "must be 64 lower-case hex digits");
+    rest.erase("sha256");
+    std::ostringstream printed;
+    if (!rest.empty()) printed << rest;
+    out.toml = printed.str();
+    config_.plugins[name] = std::move(out);
+  }
+
+  const std::string& source_;
+  Config& config_;
+};
+
+}  // namespace
+
+Config parseConfig(const std::string& text, const std::string& source) {
+  Config config;
+  try {
+    Reader(source, config).read(toml::parse(text, source));
+  } catch (const toml::parse_error& e) {
+    throw Error("daemon", Code::invalid, source + ":" + std::to_string(e.source().begin.line) + ": " + std::string(e.description()));
+  }
+  return config;
+}
+
+Config loadConfig(const std::string& path, bool mustExist) {
+  UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!fd) {
+    if (errno == ENOENT && !mustExist) return {};
+    throwErrno("daemon", "open configuration " + path);
+  }
+  // The configuration names code that will run as root: nobody else may be able to write it.
+  struct stat st {};
+  if (fstat(fd.get(), &st) != 0) throwErrno("daemon", "stat " + path);
+  if ((st.st_uid != 0 && st.st_uid != geteuid()) || (st.st_mode & 0022) != 0)
+    throw Error("daemon", Code::denied, path + " must belong to root or to the daemon's user, and not be writable by group or others", "chown root " + path + " && chmod go-w " + path, path);
+  return parseConfig(readAll(fd.get(), path), path);
+}
+
+}  // namespace rauha

@@ -1,0 +1,39 @@
+#pragma once
+// rauha.toml: what an operator decides about the daemon. Absent file: the defaults. Unknown keys are refused with file, line and key.
+//
+//   [daemon]   socket_group = "rauha"   idle_exit = "60s" (on demand only)   workers = 4   task_history = 1000
+//   [plugins]  backend = "backend-linux"   images = "image-oci"   enforcer = "none"   network = "none"
+//              directories = ["/usr/lib/rauha/plugins"]   allow_unsafe_directories = false
+//   [plugin.NAME]  sha256 = "…"; everything else goes to the plugin as its own configuration
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+namespace rauha {
+
+struct PluginSection {
+  std::string toml;    // the plugin's own keys, as TOML text
+  std::string sha256;  // pin of the file, "" for none
+};
+
+struct Config {
+  std::string socketGroup = "rauha";
+  uint64_t idleExitMs = 60'000;
+  uint32_t workers = 4;
+  uint32_t taskHistory = 1000;
+  std::string backend = "backend-linux";
+  std::string images = "image-oci";
+  std::string enforcer = "none";
+  std::string network = "none";
+  std::vector<std::string> pluginDirectories;  // empty: the one beside the program
+  bool allowUnsafeDirectories = false;
+  std::map<std::string, PluginSection> plugins;
+};
+
+// A file that does not exist gives the defaults unless `mustExist`. Throws Error "daemon".
+Config loadConfig(const std::string& path, bool mustExist);
+Config parseConfig(const std::string& toml, const std::string& source);
+
+}  // namespace rauha

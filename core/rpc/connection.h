@@ -1,0 +1,75 @@
+#pragma once
+// One RPC connection with limits, for peers that may be hostile.
+//
+// Cap'n Proto 0.9.2 queues replies without bound and counts only unanswered calls, so a peer that calls and never reads costs about 9 KiB a
+// call, and dropping it then frees the queue recursively (stack overflow). PoliteStream therefore stops reading from a peer whose
+// own replies are not being read, and gives up on it after a while. Only the trusted side may do this: if both did, they would deadlock.
+//
+// Owner: the accept loop's task set. Thread: the event loop.
+
+#include <capnp/rpc-twoparty.h>
+#include <kj/async-io.h>
+#include <kj/timer.h>
+
+#include <cstdint>
+#include <functional>
+#include <string>
+
+#include "core/base/fd.h"
+
+namespace rauha::rpc {
+
+struct Peer {
+  int32_t pid = 0;
+  uint32_t uid = 0;
+  uint32_t gid = 0;
+};
+
+struct Limits {
+  uint64_t messageWords = 512 * 1024;       // 4 MiB: a policy text plus argv and environment of the largest size the kernel takes
+  uint32_t nesting = 32;
+  uint32_t flowWords = 64 * 1024;           // of unanswered calls
+  uint32_t descriptorsPerMessage = 4;
+  uint32_t queuedReplies = 64;              // beyond this we stop reading
+  uint32_t patienceMs = 5000;               // … and after this we hang up
+};
+
+class PoliteStream final : public capnp::MessageStream {
+ public:
+  PoliteStream(kj::AsyncCapabilityStream& stream, kj::Timer& timer, const Limits& limits) : inner_(stream), timer_(timer), limits_(limits) {}
+  void watch(capnp::TwoPartyVatNetwork& network) { network_ = &network; }
+  kj::Promise<kj::Maybe<capnp::MessageReaderAndFds>> tryReadMessage(kj::ArrayPtr<kj::AutoCloseFd> fds, capnp::ReaderOptions options,
+                                                                     kj::ArrayPtr<capnp::word> scratch) override;
+  kj::Promise<void> writeMessage(kj::ArrayPtr<const int> fds, kj::ArrayPtr<const kj::ArrayPtr<const capnp::word>> segments) override {
+    return inner_.writeMessage(fds, segments);
+  }
+  kj::Promise<void> writeMessages(kj::ArrayPtr<kj::ArrayPtr<const kj::ArrayPtr<const capnp::word>>> messages) override {
+    return inner_.writeMessages(messages);
+  }
+  kj::Maybe<int> getSendBufferSize() override { return inner_.getSendBufferSize(); }
+  kj::Promise<void> end() override { return inner_.end(); }
+
+ private:
+  capnp::AsyncCapabilityMessageStream inner_;
+  kj::Timer& timer_;
+  const Limits limits_;
+  capnp::TwoPartyVatNetwork* network_ = nullptr;
+  uint32_t waitedMs_ = 0;
+};
+
+class Connection final {
+ public:
+  Connection(kj::Own<kj::AsyncCapabilityStream> stream, kj::Timer& timer, capnp::Capability::Client bootstrap, const Limits& limits);
+  kj::Promise<void> onDisconnect() { return network_.onDisconnect(); }
+
+ private:
+  kj::Own<kj::AsyncCapabilityStream> stream_;
+  PoliteStream polite_;
+  capnp::TwoPartyVatNetwork network_;
+  capnp::RpcSystem<capnp::rpc::twoparty::VatId> rpc_;
+};
+
+// Who is at the other end (SO_PEERCRED). Throws Error "daemon" when the kernel does not say.
+Peer peerOf(int fd);
+
+}  // namespace rauha::rpc

@@ -1,0 +1,347 @@
+#include "core/rpc/rauha_service.h"
+
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include "core/base/clock.h"
+#include "core/base/error.h"
+#include "core/base/ids.h"
+#include "core/base/schema_error.h"
+#include "core/evidence/names.h"
+#include "core/image/image_config.h"
+#include "core/rpc/doctor.h"
+
+namespace rauha::rpc {
+namespace {
+
+namespace names = evidence::names;
+
+std::string text(capnp::Text::Reader t) { return {t.begin(), t.size()}; }
+
+std::vector<std::string> texts(capnp::List<capnp::Text>::Reader list) {
+  std::vector<std::string> out;
+  out.reserve(list.size());
+  for (const auto t : list) out.push_back(text(t));
+  return out;
+}
+
+// What goes to execve or into a path may not hold NUL: it would be cut there in silence.
+void refuseNul(const std::vector<std::string>& list, const char* what) {
+  for (const auto& s : list)
+    if (s.find('\0') != std::string::npos) throw Error("usage", Code::invalid, std::string(what) + " holds a NUL byte", "remove it");
+}
+
+// A client's descriptor as our own. Absent capability: an empty UniqueFd.
+Task<UniqueFd> takeDescriptor(schema::Descriptor::Client descriptor, bool present, const char* what) {
+  if (!present) co_return UniqueFd();
+  kj::Maybe<int> fd = co_await descriptor.getFd();
+  KJ_IF_MAYBE (number, fd) co_return duplicate(*number);
+  throw Error("usage", Code::invalid, std::string(what) + ": the client sent no descriptor", "connect through the Unix socket with descriptor passing enabled");
+}
+
+void writeZone(schema::ZoneInfo::Builder out, const Zone& zone) {
+  out.setId(zone.id);
+  out.setName(zone.name);
+  out.setState(static_cast<schema::ZoneState>(static_cast<uint16_t>(zone.state)));
+  out.setPolicy(zone.policy.name());
+  out.setPolicyDigest(zone.policy.digest());
+  out.setCreatedAt(rfc3339(zone.createdNs));
+  out.setShimPid(zone.shimPid);
+  out.setTemporary(zone.temporary);
+  if (!zone.taskId.empty()) out.setTaskId(zone.taskId);
+  out.setBackend(zone.backend);
+  out.setOwnerUid(zone.ownerUid);
+}
+
+class TaskHandleServer final : public schema::TaskHandle::Server {
+ public:
+  explicit TaskHandleServer(std::shared_ptr<RunningTask> task) : task_(std::move(task)) {}
+  // The client let go, or is gone: its task has nobody left to report to.
+  ~TaskHandleServer() noexcept(false) { task_->cancel(0); }
+  kj::Promise<void> wait(WaitContext context) override {
+    return task_->result().then([context](std::shared_ptr<capnp::MallocMessageBuilder>&& message) mutable {
+      context.getResults().setResult(message->getRoot<schema::TaskResult>().asReader());
+    });
+  }
+  kj::Promise<void> cancel(CancelContext context) override {
+    const int signal = context.getParams().getSignal();
+    task_->cancel(signal > 0 && signal <= 64 ? signal : 0);
+    return kj::READY_NOW;
+  }
+  kj::Promise<void> resize(ResizeContext context) override {
+    task_->resize(context.getParams().getRows(), context.getParams().getColumns());
+    return kj::READY_NOW;
+  }
+
+ private:
+  std::shared_ptr<RunningTask> task_;
+};
+
+class EventStreamServer final : public schema::EventStream::Server {
+ public:
+  explicit EventStreamServer(evidence::Subscription subscription) : subscription_(std::move(subscription)) {}
+  kj::Promise<void> next(NextContext context) override {
+    context.allowCancellation();
+    return subscription_.whenReady().then([this, context]() mutable {
+      const auto events = subscription_.take(256);
+      auto list = context.getResults().initEvents(static_cast<unsigned>(events.size()));
+      for (unsigned i = 0; i < list.size(); ++i) writeEvent(list[i], events[i]);
+      context.getResults().setDropped(subscription_.takeDropped());
+    });
+  }
+
+ private:
+  evidence::Subscription subscription_;
+};
+
+class RauhaServer final : public schema::Rauha::Server {
+ public:
+  RauhaServer(Services& services, const Peer& peer) : services_(services), peer_(peer) {}
+
+  kj::Promise<void> hello(HelloContext context) override {
+    writeServer(context.getResults().initServer());
+    return kj::READY_NOW;
+  }
+  kj::Promise<void> sandbox(SandboxContext context) override { return runSandbox(context); }
+  kj::Promise<void> createZone(CreateZoneContext context) override { return guarded(context, runCreateZone(context)); }
+  kj::Promise<void> showZone(ShowZoneContext context) override { return guarded(context, runShowZone(context)); }
+  kj::Promise<void> deleteZone(DeleteZoneContext context) override { return guarded(context, runDeleteZone(context)); }
+  kj::Promise<void> applyPolicy(ApplyPolicyContext context) override { return guarded(context, runApplyPolicy(context)); }
+  kj::Promise<void> listImages(ListImagesContext context) override { return guarded(context, runListImages(context)); }
+  kj::Promise<void> inspectImage(InspectImageContext context) override { return guarded(context, runInspectImage(context)); }
+  kj::Promise<void> removeImage(RemoveImageContext context) override { return guarded(context, runRemoveImage(context)); }
+  kj::Promise<void> importImage(ImportImageContext context) override { return guarded(context, runImportImage(context)); }
+  kj::Promise<void> doctor(DoctorContext context) override { return runDoctor(context); }
+
+  kj::Promise<void> listZones(ListZonesContext context) override {
+    const auto zones = services_.zones.list();
+    auto out = context.getResults().initZones(static_cast<unsigned>(zones.size()));
+    for (unsigned i = 0; i < out.size(); ++i) writeZone(out[i], *zones[i]);
+    return kj::READY_NOW;
+  }
+
+  kj::Promise<void> validatePolicy(ValidatePolicyContext context) override {
+    const auto params = context.getParams();
+    try {
+      const auto policy = policy::parsePolicy(view(params.getPolicyToml()), text(params.getPolicySource()));
+      context.getResults().setPolicy(policy.get());
+      auto warnings = context.getResults().initWarnings(static_cast<unsigned>(policy.warnings().size()));
+      for (unsigned i = 0; i < warnings.size(); ++i) warnings.set(i, policy.warnings()[i]);
+    } catch (const Error& e) {
+      writeOutcome(context.getResults().initOutcome(), e);
+    }
+    return kj::READY_NOW;
+  }
+
+  kj::Promise<void> listPlugins(ListPluginsContext context) override {
+    const auto records = services_.registry.records();
+    auto out = context.getResults().initPlugins(static_cast<unsigned>(records.size()));
+    for (unsigned i = 0; i < out.size(); ++i) writePlugin(out[i], records[i]);
+    return kj::READY_NOW;
+  }
+
+  kj::Promise<void> events(EventsContext context) override {
+    context.getResults().setStream(kj::heap<EventStreamServer>(services_.events.subscribe(text(context.getParams().getZoneId()))));
+    return kj::READY_NOW;
+  }
+
+  kj::Promise<void> shutdown(ShutdownContext context) override {
+    const bool force = context.getParams().getForce();
+    if (peer_.uid != 0 && peer_.uid != geteuid())
+      writeOutcome(context.getResults().initOutcome(), Error("daemon", Code::denied, "uid " + std::to_string(peer_.uid) + " may not stop the daemon", "ask root"));
+    else if (services_.tasks.running() > 0 && !force)
+      writeOutcome(context.getResults().initOutcome(), Error("daemon", Code::busy, std::to_string(services_.tasks.running()) + " tasks run", "wait for them, or add --force to cancel them"));
+    else
+      services_.requestShutdown("a client asked for it");
+    return kj::READY_NOW;
+  }
+
+ private:
+  static std::string_view view(capnp::Text::Reader t) { return {t.begin(), t.size()}; }
+
+  // A method's Error becomes its outcome; anything else stays an RPC exception.
+  template <typename Context>
+  static kj::Promise<void> guarded(Context context, Task<void> task) {
+    return kj::mv(task).promise().catch_([context](kj::Exception&& e) mutable {
+      if (!isEncodedError(e)) kj::throwFatalException(kj::mv(e));
+      writeOutcome(context.getResults().initOutcome(), fromKj(e));
+    });
+  }
+
+  void writeServer(schema::ServerInfo::Builder out) const {
+    out.setVersion(services_.version);
+    out.setInstance(services_.instance);
+    out.setRoot(services_.root);
+    out.setPid(getpid());
+    out.setUptimeMs(static_cast<uint64_t>(monotonicNs() - services_.startedNs) / 1'000'000);
+    out.setZones(static_cast<uint32_t>(services_.zones.list().size()));
+  }
+
+  static void writePlugin(schema::PluginInfo::Builder out, const plugin::PluginRecord& record) {
+    out.setName(record.name);
+    out.setVersion(record.version);
+    out.setPath(record.path);
+    out.setKind(record.kind);
+    auto interfaces = out.initInterfaces(static_cast<unsigned>(record.interfaces.size()));
+    for (unsigned i = 0; i < interfaces.size(); ++i) interfaces.set(i, record.interfaces[i]);
+    out.setAbi(record.abi);
+    if (!record.buildId.empty()) out.setBuildId(record.buildId);
+    out.setLoaded(record.loaded);
+    if (!record.refusal.empty()) out.setRefusal(record.hint.empty() ? record.refusal : record.refusal + "; " + record.hint);
+    auto weaknesses = out.initCapabilities(static_cast<unsigned>(record.weaknesses.size()));
+    for (unsigned i = 0; i < weaknesses.size(); ++i) weaknesses.set(i, record.weaknesses[i]);
+  }
+
+  Task<void> runSandbox(SandboxContext context) {
+    auto params = context.getParams();
+    const auto request = params.getRequest();
+    TaskRequest out;
+    out.id = newId("task");
+    out.image = text(request.getImage());
+    out.zoneName = text(request.getName());
+    out.policyToml = text(request.getPolicyToml());
+    out.policySource = text(request.getPolicySource());
+    out.repoPath = text(request.getRepoPath());
+    out.workdir = text(request.getWorkdir());
+    out.user = text(request.getUser());
+    out.argv = texts(request.getArgv());
+    out.env = texts(request.getEnv());
+    out.waived = texts(request.getAllowDegraded());
+    refuseNul(out.argv, "the command");
+    refuseNul(out.env, "the environment");
+    refuseNul({out.workdir, out.user, out.image}, "the request");
+    out.repoMode = request.getRepoMode();
+    out.timeoutMs = request.getTimeoutMs();
+    out.keepZone = request.getKeepZone();
+    out.terminal = request.getTerminal();
+    out.stdin = request.getStdin();
+    out.trace = params.getTrace();
+    out.rows = request.getRows();
+    out.columns = request.getColumns();
+    out.peer = peer_;
+    if (params.hasStdout()) out.stdoutSink = params.getStdout();
+    if (params.hasStderr()) out.stderrSink = params.getStderr();
+    out.repo = co_await takeDescriptor(request.hasRepo() ? request.getRepo() : schema::Descriptor::Client(nullptr), request.hasRepo(), "the repository");
+    out.imageSource = co_await takeDescriptor(request.hasImageSource() ? request.getImageSource() : schema::Descriptor::Client(nullptr), request.hasImageSource(), "the image");
+    const bool wantsStdin = out.stdin;
+    auto task = services_.tasks.run(std::move(out));
+    auto results = context.getResults();
+    if (wantsStdin) results.setStdin(task->stdin());
+    results.setTask(kj::heap<TaskHandleServer>(std::move(task)));
+    // The request may be megabytes; it is copied.
+    context.releaseParams();
+  }
+
+  policy::Policy policyOf(capnp::Text::Reader toml, capnp::Text::Reader source) const {
+    return toml.size() == 0 ? policy::builtinPolicy("standard") : policy::parsePolicy(view(toml), text(source));
+  }
+
+  Task<void> runCreateZone(CreateZoneContext context) {
+    const auto params = context.getParams();
+    ZoneRequest request{newId("zone"), text(params.getName()), policyOf(params.getPolicyToml(), params.getPolicySource())};
+    request.ownerUid = peer_.uid;
+    const auto zone = co_await services_.zones.create(std::move(request));
+    writeZone(context.getResults().initZone(), *zone);
+  }
+
+  Task<void> runShowZone(ShowZoneContext context) {
+    const auto zone = services_.zones.find(text(context.getParams().getName()));
+    auto out = context.getResults().initZone();
+    writeZone(out, *zone);
+    writePosture(out.initPosture(), zone->posture);
+    context.getResults().setPolicy(zone->policy.get());
+    if (zone->agent != nullptr) {
+      auto usage = co_await zone->agent->agent().usageRequest().send();
+      context.getResults().getZone().setUsage(usage.getUsage());
+    }
+  }
+
+  Task<void> runDeleteZone(DeleteZoneContext context) {
+    const auto params = context.getParams();
+    const auto zone = services_.zones.find(text(params.getName()));
+    if (zone->temporary) throw Error("zone", Code::conflict, "zone '" + zone->name + "' belongs to the running task " + zone->taskId, "cancel the task instead", zone->name);
+    if (!params.getForce() && services_.tasks.usesZone(zone->id)) throw Error("zone", Code::busy, "a task runs in zone '" + zone->name + "'", "add --force to end it", zone->name);
+    const std::string id = zone->id;
+    co_await services_.zones.destroy(id);
+    co_await services_.tasks.releaseImage(id);
+  }
+
+  Task<void> runApplyPolicy(ApplyPolicyContext context) {
+    const auto params = context.getParams();
+    const auto zone = services_.zones.find(text(params.getZone()));
+    co_await services_.zones.apply(zone, policyOf(params.getPolicyToml(), params.getPolicySource()));
+    writeZone(context.getResults().initZone(), *zone);
+  }
+
+  Task<void> runListImages(ListImagesContext context) {
+    const auto images = co_await services_.workers.run([this] { return services_.registry.images().list({}); });
+    auto out = context.getResults().initImages(static_cast<unsigned>(images.size()));
+    for (unsigned i = 0; i < out.size(); ++i) image::writeInfo(out[i], images[i]);
+  }
+
+  plugin::ImageRequest imageRequest(std::string reference, int fd) const {
+    plugin::ImageRequest request;
+    request.reference = std::move(reference);
+    request.sourceFd = fd;
+    request.callerUid = peer_.uid;
+    request.callerGid = peer_.gid;
+    return request;
+  }
+
+  Task<void> runInspectImage(InspectImageContext context) {
+    const auto params = context.getParams();
+    const auto request = imageRequest(text(params.getReference()), -1);
+    auto source = std::make_shared<UniqueFd>(co_await takeDescriptor(params.hasSource() ? context.getParams().getSource() : schema::Descriptor::Client(nullptr), params.hasSource(), "the image"));
+    const auto image = co_await services_.workers.run([this, request, source] {
+      auto copy = request;
+      copy.sourceFd = source->get();
+      return services_.registry.images().inspect({}, copy);
+    });
+    image::writeInfo(context.getResults().initImage(), image);
+  }
+
+  Task<void> runRemoveImage(RemoveImageContext context) {
+    const std::string reference = text(context.getParams().getReference());
+    co_await services_.workers.run([this, reference] { services_.registry.images().remove({}, reference); });
+    emit(names::kImageRemoved, "image " + reference + " removed", {{"reference", reference}});
+  }
+
+  Task<void> runImportImage(ImportImageContext context) {
+    const auto params = context.getParams();
+    auto request = imageRequest(text(params.getReference()), -1);
+    request.name = text(params.getName());
+    auto source = std::make_shared<UniqueFd>(co_await takeDescriptor(params.hasSource() ? context.getParams().getSource() : schema::Descriptor::Client(nullptr), params.hasSource(), "the image"));
+    const auto image = co_await services_.workers.run([this, request, source] {
+      auto copy = request;
+      copy.sourceFd = source->get();
+      return services_.registry.images().importImage({}, copy);
+    });
+    image::writeInfo(context.getResults().initImage(), image);
+    emit(names::kImageImported, "image " + image.info.reference + " imported", {{"reference", image.info.reference}, {"digest", image.info.digest}});
+  }
+
+  Task<void> runDoctor(DoctorContext context) {
+    const auto layers = co_await services_.workers.run([this] { return services_.registry.backend().probe({}); });
+    auto report = context.getResults().initReport();
+    writeDoctor(report, layers, services_.registry.records());
+    writeServer(report.initServer());
+  }
+
+  void emit(std::string_view name, std::string message, std::vector<std::pair<std::string, std::string>> attributes) {
+    evidence::Event event;
+    event.name = name;
+    event.source = "core";
+    event.message = std::move(message);
+    event.attributes = std::move(attributes);
+    services_.events.emit(std::move(event));
+  }
+
+  Services& services_;
+  const Peer peer_;
+};
+
+}  // namespace
+
+schema::Rauha::Client makeRauhaService(Services& services, const Peer& peer) { return kj::heap<RauhaServer>(services, peer); }
+
+}  // namespace rauha::rpc

@@ -1,0 +1,34 @@
+#pragma once
+// The client services of schemas/client.capnp for one connection: turns messages into calls of the services, and errors into outcomes.
+//
+// Owner: the connection (through the capability). Thread: the event loop. The services outlive it.
+
+#include <schemas/client.capnp.h>
+
+#include <functional>
+
+#include "core/base/coro.h"
+#include "core/base/worker_pool.h"
+#include "core/evidence/event_bus.h"
+#include "core/plugin/registry.h"
+#include "core/rpc/connection.h"
+#include "core/task/task_service.h"
+#include "core/zone/zone_service.h"
+
+namespace rauha::rpc {
+
+// What every connection's service uses. Made once by main().
+struct Services {
+  WorkerPool& workers;
+  plugin::Registry& registry;
+  ZoneService& zones;
+  TaskService& tasks;
+  evidence::EventBus& events;
+  std::string version, instance, root;
+  int64_t startedNs;
+  std::function<void(const char* reason)> requestShutdown;
+};
+
+schema::Rauha::Client makeRauhaService(Services& services, const Peer& peer);
+
+}  // namespace rauha::rpc

@@ -1,0 +1,156 @@
+// The result document of a task: the part of TaskRun that writes down what happened.
+
+#include <capnp/serialize.h>
+
+#include <algorithm>
+
+#include "core/base/clock.h"
+#include "core/base/schema_error.h"
+#include "core/base/utf8.h"
+#include "core/evidence/names.h"
+#include "core/task/task_run.h"
+
+namespace rauha {
+namespace {
+
+namespace names = evidence::names;
+using evidence::Severity;
+using schema::TaskStatus;
+
+const char* statusName(TaskStatus status) {
+  switch (status) {
+    case TaskStatus::SUCCEEDED: return "succeeded";
+    case TaskStatus::FAILED: return "failed";
+    case TaskStatus::TIMED_OUT: return "timed_out";
+    case TaskStatus::OUT_OF_MEMORY: return "out_of_memory";
+    case TaskStatus::KILLED: return "killed";
+    case TaskStatus::CANCELLED: return "cancelled";
+    case TaskStatus::RUNTIME_ERROR: return "runtime_error";
+  }
+  return "runtime_error";
+}
+
+std::string_view eventName(TaskStatus status) {
+  switch (status) {
+    case TaskStatus::TIMED_OUT: return names::kTaskTimedOut;
+    case TaskStatus::OUT_OF_MEMORY: return names::kTaskOutOfMemory;
+    case TaskStatus::CANCELLED: return names::kTaskCancelled;
+    case TaskStatus::RUNTIME_ERROR: return names::kTaskFailed;
+    default: return names::kTaskFinished;
+  }
+}
+
+}  // namespace
+
+void TaskRun::writeIdentity(schema::TaskResult::Builder out) {
+  const auto& request = task_->request;
+  out.setTaskId(request.id);
+  out.setZoneId(zoneId_);
+  out.setZoneName(request.zoneName.empty() ? zoneId_ : request.zoneName);
+  auto command = out.initCommand(static_cast<unsigned>(request.argv.size()));
+  for (unsigned i = 0; i < command.size(); ++i) command.set(i, toUtf8(request.argv[i]));
+  out.setImage(toUtf8(request.image));
+  if (image_ && !image_->info.digest.empty()) out.setImageDigest(image_->info.digest);
+  if (policy_) {
+    out.setPolicy(policy_->name());
+    out.setPolicyDigest(policy_->digest());
+  }
+  out.setRepoMode(request.repoMode);
+  out.setZoneKept(request.keepZone && zone_ && started_);
+}
+
+void TaskRun::writeFailure(schema::TaskResult::Builder out, const Error& error) {
+  // A cancel that came before the process ran shows as an error of some stage; to the client it is the cancel it asked for.
+  out.setStatus(task_->cancelling_ ? TaskStatus::CANCELLED : TaskStatus::RUNTIME_ERROR);
+  if (!task_->cancelling_) writeError(out.initError(), error);
+  if (task_->cancelling_ && task_->signal_ != 0) out.initSignal().setValue(task_->signal_);
+}
+
+void TaskRun::writeExit(schema::TaskResult::Builder out) {
+  out.setStatus(end_ == End::timedOut ? TaskStatus::TIMED_OUT : end_ == End::cancelled ? TaskStatus::CANCELLED : TaskStatus::SUCCEEDED);
+  if (end_ == End::cancelled && task_->signal_ != 0) out.initSignal().setValue(task_->signal_);
+  KJ_IF_MAYBE (response, exit_) {
+    const auto exit = response->getExit();
+    out.setUsage(exit.getUsage());
+    if (end_ != End::exited) return;
+    if (exit.getOutOfMemory()) {
+      out.setStatus(TaskStatus::OUT_OF_MEMORY);
+      return;
+    }
+    if (exit.isExited()) {
+      out.initExitCode().setValue(exit.getExited());
+      out.setStatus(exit.getExited() == 0 ? TaskStatus::SUCCEEDED : TaskStatus::FAILED);
+    } else {
+      out.initSignal().setValue(exit.getSignaled());
+      out.setStatus(TaskStatus::KILLED);
+    }
+  }
+}
+
+void TaskRun::writeEvidence(schema::TaskResult::Builder out) {
+  const auto output = [](const Capture::State& state, auto setText, auto setBase64) {
+    setText(toUtf8(state.kept));
+    if (!isUtf8(state.kept)) setBase64(base64(state.kept));
+  };
+  output(*stdout_, [&](const std::string& t) { out.setStdout(t); }, [&](const std::string& t) { out.setStdoutBase64(t); });
+  output(*stderr_, [&](const std::string& t) { out.setStderr(t); }, [&](const std::string& t) { out.setStderrBase64(t); });
+  writeOutput(*stdout_, out.initStdoutStats());
+  writeOutput(*stderr_, out.initStderrStats());
+  if (posture_)
+    writePosture(out.initPosture(), *posture_);
+  else if (zone_)
+    writePosture(out.initPosture(), zone_->posture);
+  if (task_->request.trace) {
+    auto stages = out.initStages(static_cast<unsigned>(stages_.size()));
+    for (unsigned i = 0; i < stages.size(); ++i) {
+      stages[i].setName(stages_[i].first);
+      stages[i].setNs(stages_[i].second);
+    }
+  }
+}
+
+void TaskRun::emitEnd(TaskStatus status) {
+  const bool bad = status == TaskStatus::TIMED_OUT || status == TaskStatus::OUT_OF_MEMORY || status == TaskStatus::RUNTIME_ERROR;
+  emit(eventName(status), bad ? Severity::warning : Severity::info, std::string("task ended: ") + statusName(status), {{"status", statusName(status)}});
+  for (const auto& [stream, state] : {std::pair{"stdout", stdout_}, std::pair{"stderr", stderr_}})
+    if (state->total > state->kept.size())
+      emit(names::kTaskOutputTruncated, Severity::notice, std::string(stream) + " was cut in the result",
+           {{"stream", stream}, {"bytes", std::to_string(state->total)}, {"kept", std::to_string(state->kept.size())}});
+}
+
+void TaskRun::finish(std::optional<Error> failure) {
+  auto message = std::make_shared<capnp::MallocMessageBuilder>();
+  auto out = message->initRoot<schema::TaskResult>();
+  const int64_t finished = realNs();
+  writeIdentity(out);
+  if (failure)
+    writeFailure(out, *failure);
+  else
+    writeExit(out);
+  const int64_t begin = startedNs_ != 0 ? startedNs_ : createdNs_;
+  out.setStartedAt(rfc3339(begin));
+  out.setFinishedAt(rfc3339(finished));
+  out.setDurationMs(static_cast<uint64_t>(std::max<int64_t>(0, finished - begin)) / 1'000'000);
+  writeEvidence(out);
+  emitEnd(out.getStatus());
+  const auto collected = events_->take();
+  auto events = out.initEvents(static_cast<unsigned>(collected.size()));
+  for (unsigned i = 0; i < events.size(); ++i) writeEvent(events[i], collected[i]);
+  out.initEnforcementEvents(0);
+  auto counters = out.initEventCounters();
+  counters.setEmitted(events_->seen());
+  counters.setDropped(events_->dropped());
+  if (recorded_) {
+    const auto words = capnp::messageToFlatArray(*message);
+    const auto bytes = words.asBytes();
+    try {
+      service_.store_.finishTask(task_->request.id, statusName(out.getStatus()), finished, std::string_view(reinterpret_cast<const char*>(bytes.begin()), bytes.size()));
+    } catch (const Error& e) {
+      // The client still gets its result; the record stays open and the next start closes it.
+      emit(names::kEvidenceStoreFailed, Severity::error, "the result of task " + task_->request.id + " is not in the store: " + e.text());
+    }
+  }
+  task_->pair_.fulfiller->fulfill(std::move(message));
+}
+
+}  // namespace rauha

@@ -1,0 +1,294 @@
+#include "core/task/task_run.h"
+
+#include <signal.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+
+#include "core/base/clock.h"
+#include "core/base/error.h"
+#include "core/base/ids.h"
+#include "core/base/schema_error.h"
+#include "core/evidence/names.h"
+#include "core/evidence/result_json.h"
+
+namespace rauha {
+namespace {
+
+namespace names = evidence::names;
+using evidence::Severity;
+
+// After the zone was killed, its end must show within this time; a shim that does not tell is given up.
+constexpr auto kEndPatience = 20 * kj::SECONDS;
+constexpr int64_t kImageDeadlineNs = 3600LL * 1'000'000'000;
+
+}  // namespace
+
+TaskRun::TaskRun(TaskService& service, std::shared_ptr<RunningTask> task)
+    : service_(service), task_(std::move(task)), zoneId_(newId("zone")), createdNs_(realNs()), lastStageNs_(monotonicNs()) {}
+
+void TaskRun::stage(const char* name) {
+  const int64_t now = monotonicNs();
+  stages_.emplace_back(name, static_cast<uint64_t>(now - lastStageNs_));
+  lastStageNs_ = now;
+}
+
+void TaskRun::emit(std::string_view name, Severity severity, std::string message, std::vector<std::pair<std::string, std::string>> attributes) {
+  evidence::Event event;
+  event.name = name;
+  event.severity = severity;
+  event.zoneId = zoneId_;
+  event.taskId = task_->request.id;
+  event.source = "core";
+  event.message = std::move(message);
+  event.attributes = std::move(attributes);
+  service_.events_.emit(std::move(event));
+}
+
+void TaskRun::record() {
+  const auto& request = task_->request;
+  store::TaskRow row;
+  row.id = request.id;
+  row.zoneId = zoneId_;
+  row.zoneName = request.zoneName.empty() ? zoneId_ : request.zoneName;
+  row.state = "running";
+  row.ownerUid = request.peer.uid;
+  row.createdNs = createdNs_;
+  row.requestSummary = "{\"image\":" + jsonString(request.image) + ",\"command\":[";
+  size_t budget = 4096;  // the record is for people; the request itself may be megabytes
+  for (size_t i = 0; i < request.argv.size() && request.argv[i].size() < budget; ++i) {
+    row.requestSummary += (i == 0 ? "" : ",") + jsonString(request.argv[i]);
+    budget -= request.argv[i].size();
+  }
+  row.requestSummary += "]}";
+  service_.store_.insertTask(row);
+  recorded_ = true;
+}
+
+void TaskRun::checkRepoMode() const {
+  const auto& request = task_->request;
+  if (request.repoMode == schema::RepoMode::OVERLAY)
+    throw Error("repository", Code::unsupported, "repository mode 'overlay' is not available in this version", "use --repo-mode ro, or --repo-mode rw to let the task write to the tree", request.repoPath);
+  if ((request.repoMode == schema::RepoMode::NONE) != !request.repo)
+    throw Error("repository", Code::invalid, "a repository needs its descriptor and a mode", "pass --repo-path and --repo-mode together", request.repoPath);
+}
+
+Task<void> TaskRun::prepare() {
+  auto& request = task_->request;
+  if (request.argv.empty() || request.argv[0].empty()) throw Error("usage", Code::invalid, "no command was given", "write it after --, as in: rauha sandbox --image host -- /bin/true");
+  checkRepoMode();
+  policy_ = request.policyToml.empty() ? policy::builtinPolicy("task") : policy::parsePolicy(request.policyToml, request.policySource);
+
+  plugin::ImageRequest imageRequest;
+  imageRequest.reference = request.image;
+  imageRequest.sourceFd = request.imageSource.get();
+  imageRequest.callerUid = request.peer.uid;
+  imageRequest.callerGid = request.peer.gid;
+  imageRequest.lease = zoneId_;
+  plugin::CallOptions options;
+  options.cancel = task_->token_;
+  options.deadlineNs = monotonicNs() + kImageDeadlineNs;
+  leased_ = true;
+  auto imagePromise = service_.workers_.run([this, imageRequest, options] { return service_.images_.resolve(options, imageRequest); }).eagerlyEvaluate(nullptr);
+
+  ZoneRequest zoneRequest{zoneId_, request.zoneName, policy::parsePolicy(policy_->toml(), policy_->get().getSource().cStr())};
+  zoneRequest.temporary = !request.keepZone;
+  zoneRequest.taskId = request.id;
+  zoneRequest.ownerUid = request.peer.uid;
+  zoneRequest.noSuidBits = request.repoMode == schema::RepoMode::RW;
+  zoneRequest.waived = request.waived;
+  // The image is resolved while the boundary is built: both block, neither needs the other.
+  std::optional<Error> failure;
+  try {
+    zone_ = co_await service_.zones_.create(std::move(zoneRequest));
+    stage("zone");
+  } catch (...) {
+    failure = currentError("zone");
+  }
+  // Always awaited, whatever became of the zone: the worker uses our lease and the caller's descriptor.
+  try {
+    image_ = co_await kj::mv(imagePromise);
+    imageConfig_ = image::parseConfig(image_->info.configJson, image_->info.reference);
+    stage("image");
+  } catch (...) {
+    if (!failure) failure = currentError("image");
+  }
+  if (failure) throw *failure;
+  for (const auto& waived : request.waived) emit(names::kPolicyDegraded, Severity::warning, "the required layer " + waived + " may be missing: waived by --allow-degraded", {{"layer", waived}});
+}
+
+image::ContainerRequest TaskRun::containerRequest() {
+  auto& request = task_->request;
+  image::ContainerRequest out;
+  out.id = request.id;
+  out.scratchDirectory = service_.zones_.scratchDirectory(zoneId_);
+  out.hostname = zone_->name;
+  out.argv = request.argv;
+  out.env = request.env;
+  out.workdir = request.workdir;
+  out.user = request.user;
+  out.terminal = request.terminal;
+  out.rows = request.rows;
+  out.columns = request.columns;
+  out.stdin = request.stdin;
+  out.callerUid = request.peer.uid;
+  out.callerGid = request.peer.gid;
+  if (request.repo) {
+    image::Repository repository;
+    repository.writable = request.repoMode == schema::RepoMode::RW;
+    repository.uid = request.peer.uid;
+    repository.gid = request.peer.gid;
+    if (request.peer.uid == 0) {
+      // Root runs tasks on other people's trees: the tree's owner is who the task should be.
+      struct stat st {};
+      if (fstat(request.repo.get(), &st) != 0) throwErrno("repository", "stat " + request.repoPath);
+      repository.uid = st.st_uid;
+      repository.gid = st.st_gid;
+    }
+    repository.directory = std::move(request.repo);
+    out.repository = std::move(repository);
+  }
+  return out;
+}
+
+Task<void> TaskRun::createContainer() {
+  auto container = containerRequest();
+  auto call = zone_->agent->agent().createRequest();
+  auto spec = call.initSpec();
+  auto descriptors = image::buildContainerSpec(spec, *image_, imageConfig_, policy_->get(), container);
+  auto list = spec.initDescriptors(static_cast<unsigned>(descriptors.size()));
+  for (unsigned i = 0; i < list.size(); ++i) list.set(i, kj::heap<DescriptorServer>(std::move(descriptors[i])));
+  auto created = co_await call.send();
+  throwOnError(created.getOutcome());
+  process_ = created.getProcess();
+  task_->process_ = created.getProcess();
+  for (const auto s : created.getStages()) stages_.emplace_back(std::string("agent.") + s.getName().cStr(), s.getNs());
+  stage("container");
+  // Evidence, not wishes: what the agent armed is what `require` is compared with, and nothing foreign has run yet.
+  posture_ = zone_->posture;
+  addProcessLayers(*posture_, created.getLayers());
+  checkRequired(*posture_, policy_->get(), task_->request.waived, false);
+  zone_->posture = *posture_;
+}
+
+Task<void> TaskRun::startProcess() {
+  auto& process = KJ_ASSERT_NONNULL(process_);
+  auto& request = task_->request;
+  stdout_->limit = stderr_->limit = policy_->get().getResources().getOutputBytes();
+  auto attach = process.attachRequest();
+  attach.setStdout(kj::heap<Capture>(stdout_, kj::mv(request.stdoutSink)));
+  attach.setStderr(kj::heap<Capture>(stderr_, kj::mv(request.stderrSink)));
+  auto attached = attach.send().ignoreResult();
+  if (request.stdin)
+    task_->stdin_.fulfiller->fulfill(process.stdinRequest().send().getSink());
+  else
+    task_->stdin_.fulfiller->reject(KJ_EXCEPTION(FAILED, "the task has no standard input"));
+  co_await kj::mv(attached);
+  auto started = co_await process.startRequest().send();
+  throwOnError(started.getOutcome());
+  startedNs_ = realNs();
+  started_ = true;
+  stage("start");
+  emit(names::kTaskStarted, Severity::info, "task runs", {{"command", request.argv[0]}, {"image", image_->info.reference}});
+  auto waiting = process.waitRequest().send().then([this](capnp::Response<schema::Process::WaitResults>&& response) { exit_ = kj::mv(response); });
+  waited_ = waiting.fork();
+}
+
+uint64_t TaskRun::timeoutMs() const {
+  const uint64_t byPolicy = policy_->get().getResources().getTimeoutMs(), asked = task_->request.timeoutMs;
+  if (asked == 0) return byPolicy;
+  return byPolicy == 0 ? asked : std::min(asked, byPolicy);
+}
+
+Task<TaskRun::End> TaskRun::waitForEnd() {
+  auto& waited = KJ_ASSERT_NONNULL(waited_);
+  kj::Promise<End> any = waited.addBranch().then([] { return End::exited; }, [](kj::Exception&&) { return End::lost; });
+  any = any.exclusiveJoin(task_->cancelRequested_.addBranch().then([] { return End::cancelled; }));
+  if (const uint64_t ms = timeoutMs(); ms > 0) any = any.exclusiveJoin(service_.timer_.afterDelay(ms * kj::MILLISECONDS).then([] { return End::timedOut; }));
+  const End end = co_await kj::mv(any);
+  co_return end;
+}
+
+Task<void> TaskRun::endZone(End why) {
+  const uint64_t graceMs = policy_->get().getResources().getStopGraceMs();
+  auto& process = KJ_ASSERT_NONNULL(process_);
+  auto& waited = KJ_ASSERT_NONNULL(waited_);
+  const int signal = why == End::cancelled ? task_->signal_ : SIGTERM;
+  const auto ignore = [](kj::Exception&&) {};
+  if (signal != 0 && graceMs > 0) {
+    auto call = process.signalRequest();
+    call.setNumber(signal);
+    co_await call.send().ignoreResult().catch_(ignore);
+    kj::Promise<void> over = waited.addBranch().catch_(ignore);
+    over = over.exclusiveJoin(service_.timer_.afterDelay(graceMs * kj::MILLISECONDS));
+    over = over.exclusiveJoin(task_->killRequested_.addBranch());
+    co_await kj::mv(over);
+  }
+  // The first process may be gone while others of the zone live on.
+  auto kill = zone_->agent->agent().killAllRequest();
+  kill.setGraceNs(0);
+  co_await kill.send().ignoreResult().catch_(ignore).exclusiveJoin(service_.timer_.afterDelay(kEndPatience));
+  co_await waited.addBranch().catch_(ignore).exclusiveJoin(service_.timer_.afterDelay(kEndPatience));
+}
+
+Task<void> TaskRun::runToEnd() {
+  record();
+  stage("record");
+  co_await prepare();
+  if (task_->cancelling_) throw Error("task", Code::cancelled, "cancelled before it started");
+  co_await createContainer();
+  if (task_->cancelling_) throw Error("task", Code::cancelled, "cancelled before it started");
+  co_await startProcess();
+  end_ = co_await waitForEnd();
+  stage("run");
+  const bool cutOff = end_ == End::cancelled || end_ == End::timedOut;
+  if (cutOff) co_await endZone(end_);
+  if (exit_ == nullptr && !cutOff) throw Error("zone", Code::io, "the shim of zone " + zoneId_ + " was lost while the task ran", "run it again; `rauha doctor` tells whether something is wrong with this machine", zoneId_);
+}
+
+Task<void> TaskRun::cleanUp() {
+  // Whoever still holds the process (a waiting promise, the client's stdin) must not keep the shim's connection busy.
+  process_ = nullptr;
+  task_->process_ = nullptr;
+  if (!started_) task_->stdin_.fulfiller->reject(KJ_EXCEPTION(DISCONNECTED, "the task did not start"));
+  std::vector<std::string> left;
+  const bool keep = task_->request.keepZone && zone_ && started_;
+  if (zone_ && !keep) {
+    try {
+      co_await service_.zones_.destroy(zoneId_);
+    } catch (...) {
+      left.push_back("zone " + zoneId_ + ": " + currentError("zone").text());
+    }
+    stage("teardown");
+  } else if (keep && end_ == End::exited && zone_->agent != nullptr) {
+    // What the task left running in the background belongs to the task, not to the kept zone.
+    auto kill = zone_->agent->agent().killAllRequest();
+    kill.setGraceNs(0);
+    co_await kill.send().ignoreResult().catch_([](kj::Exception&&) {});
+  }
+  if (leased_ && !keep) {
+    try {
+      co_await service_.workers_.run([this] { service_.images_.release({}, zoneId_); });
+    } catch (...) {
+      left.push_back("image lease of " + zoneId_ + ": " + currentError("image").text());
+    }
+  }
+  for (const auto& what : left) emit(names::kZoneFailed, Severity::error, "left behind: " + what);
+}
+
+Task<void> TaskRun::execute() {
+  stdout_ = std::make_shared<Capture::State>();
+  stderr_ = std::make_shared<Capture::State>();
+  stdout_->limit = stderr_->limit = 0;
+  events_ = service_.events_.collect(zoneId_);
+  std::optional<Error> failure;
+  try {
+    co_await runToEnd();
+  } catch (...) {
+    failure = currentError("task");
+  }
+  co_await cleanUp();
+  finish(failure);
+}
+
+}  // namespace rauha

@@ -1,0 +1,61 @@
+#pragma once
+// One pass of a task through the house: policy, image and zone, container, process, output, end, clean-up, result.
+//
+// Each stage is a coroutine that throws rauha::Error; execute() turns whatever happened into the result document. Whatever was taken (zone,
+// image lease) is given back in cleanUp(), which runs on every path. Owner: the TaskService's task set. Thread: the event loop.
+
+#include <optional>
+#include <string>
+
+#include "core/task/task_service.h"
+
+namespace rauha {
+
+class TaskRun final {
+ public:
+  TaskRun(TaskService& service, std::shared_ptr<RunningTask> task);
+  Task<void> execute();
+  const std::string& zoneId() const noexcept { return zoneId_; }
+
+ private:
+  enum class End { exited, timedOut, cancelled, lost };
+  Task<void> runToEnd();
+  void record();
+  Task<void> prepare();
+  Task<void> createContainer();
+  Task<void> startProcess();
+  Task<End> waitForEnd();
+  Task<void> endZone(End why);
+  Task<void> cleanUp();
+  void finish(std::optional<Error> failure);
+  void writeIdentity(schema::TaskResult::Builder out);
+  void writeExit(schema::TaskResult::Builder out);
+  void writeFailure(schema::TaskResult::Builder out, const Error& error);
+  void writeEvidence(schema::TaskResult::Builder out);
+  void emit(std::string_view name, evidence::Severity severity, std::string message, std::vector<std::pair<std::string, std::string>> attributes = {});
+  void emitEnd(schema::TaskStatus status);
+  void checkRepoMode() const;
+  image::ContainerRequest containerRequest();
+  uint64_t timeoutMs() const;
+  void stage(const char* name);
+
+  TaskService& service_;
+  std::shared_ptr<RunningTask> task_;
+  std::string zoneId_;
+  std::optional<policy::Policy> policy_;
+  std::optional<plugin::ResolvedImage> image_;
+  image::Config imageConfig_;
+  std::shared_ptr<Zone> zone_;
+  std::optional<Posture> posture_;
+  kj::Maybe<schema::Process::Client> process_;
+  kj::Maybe<capnp::Response<schema::Process::WaitResults>> exit_;
+  kj::Maybe<kj::ForkedPromise<void>> waited_;
+  std::optional<evidence::Collector> events_;
+  std::shared_ptr<Capture::State> stdout_, stderr_;
+  End end_ = End::exited;
+  bool recorded_ = false, leased_ = false, started_ = false;
+  int64_t createdNs_, startedNs_ = 0, lastStageNs_;
+  std::vector<std::pair<std::string, uint64_t>> stages_;
+};
+
+}  // namespace rauha

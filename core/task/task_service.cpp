@@ -1,0 +1,115 @@
+#include "core/task/task_service.h"
+
+#include <capnp/serialize.h>
+
+#include "core/base/clock.h"
+#include "core/base/error.h"
+#include "core/evidence/names.h"
+#include "core/evidence/result_json.h"
+#include "core/task/task_run.h"
+
+namespace rauha {
+
+RunningTask::RunningTask(TaskRequest r)
+    : request(std::move(r)),
+      pair_(kj::newPromiseAndFulfiller<std::shared_ptr<capnp::MallocMessageBuilder>>()),
+      done_(pair_.promise.fork()),
+      cancelled_(kj::newPromiseAndFulfiller<void>()),
+      cancelRequested_(cancelled_.promise.fork()),
+      cancelledTwice_(kj::newPromiseAndFulfiller<void>()),
+      killRequested_(cancelledTwice_.promise.fork()),
+      stdin_(kj::newPromiseAndFulfiller<schema::ByteSink::Client>()),
+      token_(std::make_shared<plugin::CancelToken>()) {
+  stdinClient_ = schema::ByteSink::Client(kj::mv(stdin_.promise));
+}
+
+void RunningTask::cancel(int signal) {
+  if (cancelling_ || signal == 0) cancelledTwice_.fulfiller->fulfill();
+  if (cancelling_) return;
+  cancelling_ = true;
+  signal_ = signal;
+  token_->cancel();
+  cancelled_.fulfiller->fulfill();
+}
+
+void RunningTask::resize(uint16_t rows, uint16_t columns) {
+  request.rows = rows;
+  request.columns = columns;
+  KJ_IF_MAYBE (process, process_) {
+    auto call = process->resizeRequest();
+    call.setRows(rows);
+    call.setColumns(columns);
+    call.send().ignoreResult().detach([](kj::Exception&&) {});  // the process may just have ended
+  }
+}
+
+schema::ByteSink::Client RunningTask::stdin() { return KJ_ASSERT_NONNULL(stdinClient_); }
+
+TaskService::TaskService(kj::Timer& timer, WorkerPool& workers, plugin::ImageSource& images, ZoneService& zones, store::Store& store, evidence::EventBus& events)
+    : timer_(timer), workers_(workers), images_(images), zones_(zones), store_(store), events_(events), tasks_(*this) {}
+
+std::shared_ptr<RunningTask> TaskService::run(TaskRequest request) {
+  auto task = std::make_shared<RunningTask>(std::move(request));
+  running_[task->request.id] = task;
+  auto run = std::make_unique<TaskRun>(*this, task);
+  zoneOfTask_[task->request.id] = run->zoneId();
+  auto promise = run->execute().promise();
+  tasks_.add(promise.attach(kj::mv(run), kj::defer([this, id = task->request.id] {
+                              running_.erase(id);
+                              zoneOfTask_.erase(id);
+                            })));
+  return task;
+}
+
+bool TaskService::usesZone(const std::string& zoneId) const {
+  for (const auto& [task, zone] : zoneOfTask_)
+    if (zone == zoneId) return true;
+  return false;
+}
+
+Task<void> TaskService::releaseImage(std::string zoneId) {
+  co_await workers_.run([this, zoneId] { images_.release({}, zoneId); });
+}
+
+size_t TaskService::reconcile() {
+  const auto open = store_.openTasks();
+  for (const auto& row : open) {
+    capnp::MallocMessageBuilder message;
+    auto result = message.initRoot<schema::TaskResult>();
+    result.setTaskId(row.id);
+    result.setZoneId(row.zoneId);
+    result.setStatus(schema::TaskStatus::RUNTIME_ERROR);
+    auto error = result.initError();
+    error.setClass("daemon");
+    error.setCode(schema::ErrorCode::INTERNAL);
+    error.setText("the daemon ended while task " + row.id + " ran");
+    const auto words = capnp::messageToFlatArray(message);
+    const auto bytes = words.asBytes();
+    store_.finishTask(row.id, "runtime_error", realNs(), std::string_view(reinterpret_cast<const char*>(bytes.begin()), bytes.size()));
+    evidence::Event event;
+    event.name = evidence::names::kReconcileTaskClosed;
+    event.severity = evidence::Severity::notice;
+    event.zoneId = row.zoneId;
+    event.taskId = row.id;
+    event.source = "core";
+    event.message = "task " + row.id + " of an earlier daemon: closed as runtime_error";
+    events_.emit(std::move(event));
+  }
+  return open.size();
+}
+
+kj::Promise<void> TaskService::drain() {
+  for (auto& [id, task] : running_) task->cancel(0);
+  return tasks_.onEmpty();
+}
+
+void TaskService::taskFailed(kj::Exception&& exception) {
+  evidence::Event event;
+  event.name = evidence::names::kTaskFailed;
+  event.severity = evidence::Severity::error;
+  event.source = "core";
+  event.message = "a task's clean-up failed: " + fromKj(exception).text();
+  events_.emit(std::move(event));
+}
+
+}  // namespace rauha

@@ -1,0 +1,102 @@
+#pragma once
+// Sandbox tasks: prepare, run, collect, clean up; one result document each.
+//
+// A task never outlives its zone unless the zone is kept, and its zone never outlives it. The TaskService owns the running tasks: a client
+// that goes away cancels its task, and the clean-up goes on without it. Every failure becomes a result; nothing is thrown at a client.
+// Thread: the event loop.
+
+#include <capnp/message.h>
+#include <schemas/client.capnp.h>
+#include <schemas/task.capnp.h>
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "core/base/coro.h"
+#include "core/base/worker_pool.h"
+#include "core/evidence/event_bus.h"
+#include "core/image/rootfs_plan.h"
+#include "core/plugin/image_source.h"
+#include "core/rpc/connection.h"
+#include "core/store/store.h"
+#include "core/task/capture.h"
+#include "core/zone/zone_service.h"
+
+namespace rauha {
+
+// What a client asked for, with its descriptors duplicated: a value of our own, independent of the message and the connection.
+struct TaskRequest {
+  std::string id;  // newId("task")
+  std::string image, zoneName, policyToml, policySource, repoPath, workdir, user;
+  std::vector<std::string> argv, env, waived;
+  schema::RepoMode repoMode = schema::RepoMode::NONE;
+  UniqueFd repo, imageSource;
+  uint64_t timeoutMs = 0;
+  bool keepZone = false, terminal = false, stdin = false, trace = false;
+  uint16_t rows = 0, columns = 0;
+  rpc::Peer peer;
+  kj::Maybe<schema::ByteSink::Client> stdoutSink, stderrSink;
+};
+
+// One task that runs. Shared by the service and the client's handle.
+class RunningTask final {
+ public:
+  explicit RunningTask(TaskRequest r);
+  TaskRequest request;
+  // Resolves with the result document; any number of waiters.
+  kj::Promise<std::shared_ptr<capnp::MallocMessageBuilder>> result() { return done_.addBranch(); }
+  // Asks the task to end: `signal` goes to its process, then, after the policy's grace, the zone is killed. 0: killed at once.
+  // Later calls shorten the grace to nothing.
+  void cancel(int signal);
+  void resize(uint16_t rows, uint16_t columns);
+  schema::ByteSink::Client stdin();
+
+ private:
+  friend class TaskRun;
+  friend class TaskService;
+  kj::PromiseFulfillerPair<std::shared_ptr<capnp::MallocMessageBuilder>> pair_;
+  kj::ForkedPromise<std::shared_ptr<capnp::MallocMessageBuilder>> done_;
+  kj::PromiseFulfillerPair<void> cancelled_;
+  kj::ForkedPromise<void> cancelRequested_;
+  kj::PromiseFulfillerPair<void> cancelledTwice_;
+  kj::ForkedPromise<void> killRequested_;
+  kj::PromiseFulfillerPair<schema::ByteSink::Client> stdin_;
+  kj::Maybe<schema::ByteSink::Client> stdinClient_;
+  std::shared_ptr<plugin::CancelToken> token_;
+  kj::Maybe<schema::Process::Client> process_;
+  int signal_ = 0;
+  bool cancelling_ = false;
+};
+
+class TaskService final : private kj::TaskSet::ErrorHandler {
+ public:
+  // All references outlive the service.
+  TaskService(kj::Timer& timer, WorkerPool& workers, plugin::ImageSource& images, ZoneService& zones, store::Store& store, evidence::EventBus& events);
+  // Begins; returns at once. Recorded in the store before anything is built.
+  std::shared_ptr<RunningTask> run(TaskRequest request);
+  // Closes the records of tasks whose daemon died. Once at start. Returns how many.
+  size_t reconcile();
+  size_t running() const noexcept { return running_.size(); }
+  bool usesZone(const std::string& zoneId) const;
+  // Ends the image lease of a zone that a task left behind on purpose (keepZone). Idempotent.
+  Task<void> releaseImage(std::string zoneId);
+  // Cancels everything that runs and resolves when it is cleaned up.
+  kj::Promise<void> drain();
+
+ private:
+  friend class TaskRun;
+  void taskFailed(kj::Exception&& exception) override;
+  kj::Timer& timer_;
+  WorkerPool& workers_;
+  plugin::ImageSource& images_;
+  ZoneService& zones_;
+  store::Store& store_;
+  evidence::EventBus& events_;
+  std::map<std::string, std::shared_ptr<RunningTask>> running_;
+  std::map<std::string, std::string> zoneOfTask_;
+  kj::TaskSet tasks_;
+};
+
+}  // namespace rauha

@@ -1,0 +1,31 @@
+#include "core/zone/agent_client.h"
+
+#include <capnp/message.h>
+#include <kj/io.h>
+
+namespace rauha {
+namespace {
+// A shim is ours, but it handles what the zone writes: its messages are bounded like a guest's.
+capnp::ReaderOptions readerOptions() {
+  capnp::ReaderOptions options;
+  options.traversalLimitInWords = 256 * 1024;
+  options.nestingLimit = 32;
+  return options;
+}
+
+schema::Agent::Client bootstrap(capnp::RpcSystem<capnp::rpc::twoparty::VatId>& rpc) {
+  capnp::MallocMessageBuilder message(8);
+  auto vat = message.initRoot<capnp::rpc::twoparty::VatId>();
+  vat.setSide(capnp::rpc::twoparty::Side::SERVER);
+  return rpc.bootstrap(vat).castAs<schema::Agent>();
+}
+}  // namespace
+
+AgentClient::AgentClient(kj::LowLevelAsyncIoProvider& provider, UniqueFd socket)
+    : stream_(provider.wrapUnixSocketFd(kj::AutoCloseFd(socket.release()))),
+      network_(*stream_, 0, capnp::rpc::twoparty::Side::CLIENT, readerOptions()),
+      rpc_(capnp::makeRpcClient(network_)),
+      agent_(bootstrap(rpc_)),
+      lost_(network_.onDisconnect().fork()) {}
+
+}  // namespace rauha

@@ -1,0 +1,63 @@
+#include "core/zone/posture.h"
+
+#include <capnp/message.h>
+#include <gtest/gtest.h>
+
+#include "core/base/error.h"
+
+namespace rauha {
+namespace {
+
+using plugin::Layer;
+using plugin::LayerState;
+
+class PostureTest : public testing::Test {
+ protected:
+  ~PostureTest() noexcept override {}  // capnp destructors may throw; gtest's must not
+  PostureTest() : policy_(message_.initRoot<schema::Policy>()) {
+    policy_.setName("test");
+    policy_.initNetwork().setMode(schema::NetworkMode::ISOLATED);
+  }
+  void require(const char* layer) { policy_.initRequire(1).set(0, layer); }
+  Posture boundary(std::vector<Layer> layers) { return boundaryPosture(layers, policy_.asReader(), 1879048192, 65536, "backend-linux"); }
+  capnp::MallocMessageBuilder message_;
+  schema::Policy::Builder policy_;
+};
+
+TEST_F(PostureTest, MissingEnforcerIsRefusedWhenRequired) {
+  require("enforcer");
+  try {
+    checkRequired(boundary({}), policy_.asReader(), {}, true);
+    FAIL();
+  } catch (const Error& e) {
+    EXPECT_NE(e.text().find("'enforcer'"), std::string::npos);
+    EXPECT_NE(e.hint().find("--allow-degraded enforcer"), std::string::npos);
+  }
+  checkRequired(boundary({}), policy_.asReader(), {"enforcer"}, true);
+}
+
+TEST_F(PostureTest, PartialIsNotEnough) {
+  require("cgroup_io");
+  EXPECT_THROW(checkRequired(boundary({{"cgroup_io", LayerState::partial, "v1", "buffered writes escape", ""}}), policy_.asReader(), {}, true), Error);
+  checkRequired(boundary({{"cgroup_io", LayerState::full, "v2", "", ""}}), policy_.asReader(), {}, true);
+}
+
+TEST_F(PostureTest, ProcessLayersAreCheckedOnceTheyAreKnown) {
+  require("seccomp");
+  Posture posture = boundary({});
+  checkRequired(posture, policy_.asReader(), {}, true);
+  EXPECT_THROW(checkRequired(posture, policy_.asReader(), {}, false), Error);
+  capnp::MallocMessageBuilder message;
+  auto layers = message.initRoot<schema::Layers>();
+  layers.setSeccomp(true);
+  addProcessLayers(posture, layers.asReader());
+  checkRequired(posture, policy_.asReader(), {}, false);
+}
+
+TEST_F(PostureTest, UnknownWaiverIsRefused) {
+  EXPECT_THROW(checkWaivers({"secomp"}), Error);
+  checkWaivers({"seccomp"});
+}
+
+}  // namespace
+}  // namespace rauha

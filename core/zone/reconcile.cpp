@@ -1,0 +1,113 @@
+// The part of ZoneService that runs once at start: what an earlier daemon left is adopted, undone or removed, and each finding is an event.
+
+#include <filesystem>
+#include <set>
+
+#include "core/base/clock.h"
+#include "core/base/error.h"
+#include "core/base/ids.h"
+#include "core/evidence/names.h"
+#include "core/zone/zone_service.h"
+
+namespace rauha {
+namespace {
+
+namespace names = evidence::names;
+using evidence::Severity;
+
+// What an earlier daemon left may hang on processes that die slowly.
+constexpr int64_t kReconcileDeadlineNs = 60'000'000'000;
+
+plugin::CallOptions callOptions() {
+  plugin::CallOptions options;
+  options.deadlineNs = monotonicNs() + kReconcileDeadlineNs;
+  return options;
+}
+
+}  // namespace
+
+Task<void> ZoneService::adopt(store::ZoneRow row) {
+  auto zone = std::make_shared<Zone>(policy::parsePolicy(row.policyToml, row.policySource.empty() ? "the zone's record" : row.policySource));
+  zone->id = row.id;
+  zone->name = row.name;
+  zone->taskId = row.taskId;
+  zone->ownerUid = row.ownerUid;
+  zone->createdNs = row.createdNs;
+  zone->backend = row.backend;
+  zone->state = ZoneState::failed;
+  zones_[zone->id] = zone;
+  std::optional<Error> failure;
+  try {
+    plugin::ZoneHandle handle = co_await workers_.runSerial(row.id, [this, id = row.id] { return backend_.connectZone(callOptions(), id); });
+    zone->shimPid = handle.shimPid;
+    zone->idBase = handle.idBase;
+    zone->idCount = handle.idCount;
+    zone->posture = boundaryPosture(handle.layers, zone->policy.get(), handle.idBase, handle.idCount, backend_.name());
+    zone->agent = std::make_unique<AgentClient>(io_, std::move(handle.agent));
+    co_await zone->agent->agent().helloRequest().send().ignoreResult();
+    zone->state = ZoneState::ready;
+  } catch (...) {
+    failure = currentError("zone");
+  }
+  if (failure) {
+    zone->agent = nullptr;
+    store_.setZoneState(zone->id, zoneStateName(ZoneState::failed));
+    emit(names::kZoneFailed, Severity::error, zone->id, zone->taskId, "zone " + zone->name + " could not be adopted: " + failure->text());
+  } else {
+    watch(zone);
+    emit(names::kReconcileZoneAdopted, Severity::info, zone->id, zone->taskId, "zone " + zone->name + " runs on, its shim answered");
+  }
+}
+
+Task<size_t> ZoneService::removeStrangers(std::vector<std::string> keep) {
+  size_t removed = 0;
+  const auto findings = co_await workers_.run([this, keep] { return backend_.reconcile(callOptions(), keep); });
+  for (const auto& finding : findings) {
+    if (finding.action.rfind("removed", 0) == 0) ++removed;
+    emit(names::kReconcileObjectRemoved, Severity::notice, finding.zoneId, "", finding.object + ": " + finding.action, {{"object", finding.object}, {"action", finding.action}});
+  }
+  const std::set<std::string> known(keep.begin(), keep.end());
+  const std::string zonesDirectory = stateDir_ + "/zones";
+  const auto strays = co_await workers_.run([zonesDirectory, known] {
+    std::vector<std::string> out;
+    for (const auto& entry : std::filesystem::directory_iterator(zonesDirectory)) {
+      const std::string name = entry.path().filename().string();
+      if (known.contains(name)) continue;
+      std::error_code ignored;
+      std::filesystem::remove_all(entry.path(), ignored);
+      out.push_back(entry.path().string());
+    }
+    return out;
+  });
+  for (const auto& path : strays) emit(names::kReconcileObjectRemoved, Severity::notice, "", "", "directory " + path + ": removed", {{"object", path}, {"action", "removed"}});
+  co_return removed + strays.size();
+}
+
+Task<size_t> ZoneService::reconcile() {
+  const auto rows = store_.zones();
+  size_t removed = 0;
+  std::vector<std::string> keep;
+  for (const auto& row : rows) {
+    // Only what stood and was meant to stay is adopted; half-built, half-removed and temporary zones go.
+    if (!row.temporary && (row.state == "ready" || row.state == "failed")) {
+      co_await adopt(row);
+      keep.push_back(row.id);
+      continue;
+    }
+    std::optional<Error> failure;
+    try {
+      co_await takeDown(row.id);
+    } catch (...) {
+      failure = currentError("zone");
+    }
+    ++removed;
+    if (failure)
+      emit(names::kZoneFailed, Severity::error, row.id, row.taskId, "zone " + row.name + " of an earlier daemon could not be removed: " + failure->text());
+    else
+      emit(names::kReconcileZoneRemoved, Severity::notice, row.id, row.taskId, "zone " + row.name + " (" + row.state + ") of an earlier daemon: removed");
+  }
+  const size_t strangers = co_await removeStrangers(keep);
+  co_return removed + strangers;
+}
+
+}  // namespace rauha

@@ -1,0 +1,266 @@
+#include "core/zone/zone_service.h"
+
+#include <rauha/backend.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <filesystem>
+
+#include "core/base/clock.h"
+#include "core/base/error.h"
+#include "core/base/ids.h"
+#include "core/evidence/names.h"
+#include "core/policy/dangerous/host_network.h"
+#include "core/policy/dangerous/host_user_namespace.h"
+#include "core/policy/zone_records.h"
+#include "core/zone/policy_change.h"
+
+namespace rauha {
+namespace {
+
+namespace names = evidence::names;
+using evidence::Severity;
+
+// A boundary takes milliseconds; whoever needs this long is stuck, and waiting on would block the zone's queue for ever.
+constexpr int64_t kBackendDeadlineNs = 30'000'000'000;
+
+plugin::CallOptions callOptions() {
+  plugin::CallOptions options;
+  options.deadlineNs = monotonicNs() + kBackendDeadlineNs;
+  return options;
+}
+
+void removeTree(const std::string& path) {
+  std::error_code error;
+  std::filesystem::remove_all(path, error);  // never follows symbolic links
+  if (error) throw Error("zone", Code::io, "remove " + path + ": " + error.message());
+}
+
+}  // namespace
+
+const char* zoneStateName(ZoneState state) {
+  switch (state) {
+    case ZoneState::creating: return "creating";
+    case ZoneState::ready: return "ready";
+    case ZoneState::deleting: return "deleting";
+    case ZoneState::failed: return "failed";
+  }
+  return "failed";
+}
+
+ZoneService::ZoneService(kj::LowLevelAsyncIoProvider& io, WorkerPool& workers, plugin::Backend& backend, store::Store& store, evidence::EventBus& events,
+                         std::string stateDir)
+    : io_(io), workers_(workers), backend_(backend), store_(store), events_(events), stateDir_(std::move(stateDir)), watches_(*this) {}
+
+void ZoneService::emit(std::string_view name, Severity severity, const std::string& zoneId, const std::string& taskId, std::string message,
+                       std::vector<std::pair<std::string, std::string>> attributes) {
+  evidence::Event event;
+  event.name = name;
+  event.severity = severity;
+  event.zoneId = zoneId;
+  event.taskId = taskId;
+  event.source = "core";
+  event.message = std::move(message);
+  event.attributes = std::move(attributes);
+  events_.emit(std::move(event));
+}
+
+plugin::ZoneSpec ZoneService::specOf(const Zone& zone, const ZoneRequest& request) const {
+  plugin::ZoneSpec spec;
+  const auto policy = zone.policy.get();
+  spec.id = zone.id;
+  spec.hostname = zone.name;
+  spec.ephemeral = zone.temporary;
+  if (policy.getNetwork().getMode() == schema::NetworkMode::BRIDGED)
+    throw Error("network", Code::unsupported, "policy '" + zone.policy.name() + "': network.mode = \"bridged\" needs a network plugin, and none is loaded",
+                "write `network.mode = \"isolated\"` (loopback only) in [network], or \"host\" in a policy of type privileged", "network.mode");
+  const auto hostUsers = policy::dangerous::HostUserNamespace::from(policy);
+  const auto hostNetwork = policy::dangerous::HostNetwork::from(policy);
+  policy::ZoneView view = policy::zoneView(policy, hostUsers ? &*hostUsers : nullptr, hostNetwork ? &*hostNetwork : nullptr);
+  spec.usernsHost = (view.flags & RAUHA_ZONE_USERNS_HOST) != 0;
+  spec.network = view.network == RAUHA_NETWORK_HOST ? plugin::ZoneNetwork::host : plugin::ZoneNetwork::isolated;
+  for (auto& record : view.records) spec.records.push_back({record.tag, record.number, std::move(record.text)});
+  if (request.noSuidBits) spec.records.push_back({RAUHA_ZONE_NO_SUID_BITS, 1, ""});
+  for (const auto required : policy.getRequire()) {
+    const std::string layer(required.begin(), required.size());
+    // What only a process can show is checked when there is one.
+    if (layer == "enforcer" || layer == "landlock" || layer == "capabilities" || layer == "seccomp") continue;
+    if (std::find(request.waived.begin(), request.waived.end(), layer) == request.waived.end()) spec.records.push_back({RAUHA_ZONE_REQUIRE, 0, layer});
+  }
+  return spec;
+}
+
+Task<void> ZoneService::build(std::shared_ptr<Zone> zone, ZoneRequest& request, Undo& undo) {
+  checkWaivers(request.waived);
+  if (!isName(zone->name))
+    throw Error("usage", Code::invalid, "zone name '" + zone->name + "' is not valid", "use 1 to 63 of a-z 0-9 . _ - beginning with a letter or digit", zone->name);
+  const plugin::ZoneSpec spec = specOf(*zone, request);
+  {
+    // The enforcer is known to be missing before anything is built.
+    Posture early = boundaryPosture({}, zone->policy.get(), 0, 0, backend_.name());
+    std::vector<std::string> others = request.waived;
+    for (const auto& layer : early.layers)
+      if (layer.name != "enforcer") others.push_back(layer.name);
+    checkRequired(early, zone->policy.get(), others, true);
+  }
+
+  store::ZoneRow row;
+  row.id = zone->id;
+  row.name = zone->name;
+  row.state = zoneStateName(ZoneState::creating);
+  row.policyToml = zone->policy.toml();
+  row.policySource = zone->policy.get().getSource().cStr();
+  row.policyDigest = zone->policy.digest();
+  row.temporary = zone->temporary;
+  row.taskId = zone->taskId;
+  row.ownerUid = zone->ownerUid;
+  row.backend = backend_.name();
+  row.createdNs = zone->createdNs;
+  store_.insertZone(row);
+  zones_[zone->id] = zone;
+  undo.push("store record", [this, id = zone->id]() -> kj::Promise<void> {
+    zones_.erase(id);
+    store_.deleteZone(id);
+    return kj::READY_NOW;
+  });
+
+  const std::string scratch = scratchDirectory(zone->id);
+  if (mkdir(scratch.c_str(), 0700) != 0 && errno != EEXIST) throwErrno("zone", "make directory " + scratch);
+  undo.push("scratch directory " + scratch, [this, scratch] { return workers_.run([scratch] { removeTree(scratch); }); });
+
+  undo.push("boundary of " + zone->id, [this, id = zone->id] { return workers_.runSerial(id, [this, id] { backend_.destroyZone(callOptions(), id); }); });
+  plugin::ZoneHandle handle = co_await workers_.runSerial(zone->id, [this, spec] { return backend_.createZone(callOptions(), spec); });
+  zone->shimPid = handle.shimPid;
+  zone->idBase = handle.idBase;
+  zone->idCount = handle.idCount;
+  zone->posture = boundaryPosture(handle.layers, zone->policy.get(), handle.idBase, handle.idCount, backend_.name());
+  zone->posture.degraded = request.waived;
+  checkRequired(zone->posture, zone->policy.get(), request.waived, true);
+  zone->agent = std::make_unique<AgentClient>(io_, std::move(handle.agent));
+
+  row.state = zoneStateName(ZoneState::ready);
+  row.shimPid = zone->shimPid;
+  row.idBase = zone->idBase;
+  store_.updateZone(row);
+  zone->state = ZoneState::ready;
+}
+
+Task<std::shared_ptr<Zone>> ZoneService::create(ZoneRequest request) {
+  ++inFlight_;
+  KJ_DEFER(--inFlight_);
+  auto zone = std::make_shared<Zone>(std::move(request.policy));
+  zone->id = request.id;
+  zone->name = request.name.empty() ? request.id : request.name;
+  zone->taskId = request.taskId;
+  zone->temporary = request.temporary;
+  zone->ownerUid = request.ownerUid;
+  zone->createdNs = realNs();
+  zone->backend = backend_.name();
+
+  Undo undo;
+  std::optional<Error> failure;
+  try {
+    co_await build(zone, request, undo);
+  } catch (...) {
+    failure = currentError("zone");
+  }
+  if (failure) {
+    zone->agent = nullptr;
+    const auto left = co_await undo.run();
+    for (const auto& what : left) emit(names::kZoneFailed, Severity::error, zone->id, zone->taskId, "undo after a failed start: " + what);
+    throw *failure;
+  }
+  undo.dismiss();
+  watch(zone);
+  emit(names::kZoneCreated, Severity::info, zone->id, zone->taskId, "zone " + zone->name + " stands", {{"policy", zone->policy.name()}});
+  co_return zone;
+}
+
+void ZoneService::watch(std::shared_ptr<Zone> zone) {
+  // Only kept zones: a temporary one's task sees the loss itself.
+  if (zone->temporary || zone->agent == nullptr) return;
+  auto lost = [](ZoneService& self, std::weak_ptr<Zone> weak) {
+    const auto z = weak.lock();
+    if (!z || z->state != ZoneState::ready) return;
+    z->state = ZoneState::failed;
+    z->agent = nullptr;
+    self.store_.setZoneState(z->id, zoneStateName(ZoneState::failed));
+    self.emit(names::kZoneFailed, Severity::error, z->id, z->taskId, "the shim of zone " + z->name + " is gone");
+  };
+  // The agent must not be destroyed inside its own promise's continuation.
+  watches_.add(zone->agent->onLost().then([this, lost, weak = std::weak_ptr<Zone>(zone)] { return kj::evalLater([this, lost, weak] { lost(*this, weak); }); }));
+}
+
+Task<void> ZoneService::takeDown(std::string id) {
+  store_.setZoneState(id, zoneStateName(ZoneState::deleting));
+  co_await workers_.runSerial(id, [this, id] { backend_.destroyZone(callOptions(), id); });
+  const std::string scratch = scratchDirectory(id);
+  co_await workers_.run([scratch] { removeTree(scratch); });
+  store_.deleteZone(id);
+}
+
+Task<void> ZoneService::destroy(std::string id) {
+  const auto it = zones_.find(id);
+  if (it == zones_.end()) co_return;
+  const std::shared_ptr<Zone> zone = it->second;
+  ++inFlight_;
+  KJ_DEFER(--inFlight_);
+  zone->state = ZoneState::deleting;
+  zone->agent = nullptr;  // an ephemeral shim begins to end its zone now
+  std::optional<Error> failure;
+  try {
+    co_await takeDown(id);
+  } catch (...) {
+    failure = currentError("zone");
+  }
+  if (failure) {
+    zone->state = ZoneState::failed;
+    try {
+      store_.setZoneState(id, zoneStateName(ZoneState::failed));
+    } catch (const Error&) {
+      // The store is what failed, then; the next start finds the record as it is.
+    }
+    emit(names::kZoneFailed, Severity::error, id, zone->taskId, "taking zone " + zone->name + " down: " + failure->text());
+    throw *failure;
+  }
+  zones_.erase(id);
+  emit(names::kZoneDeleted, Severity::info, id, zone->taskId, "zone " + zone->name + " is gone");
+}
+
+std::shared_ptr<Zone> ZoneService::find(const std::string& idOrName) const {
+  const auto it = zones_.find(idOrName);
+  if (it != zones_.end()) return it->second;
+  for (const auto& [id, zone] : zones_)
+    if (zone->name == idOrName) return zone;
+  throw Error("zone", Code::notFound, "no zone named '" + idOrName + "'", "see `rauha zone list`", idOrName);
+}
+
+std::vector<std::shared_ptr<Zone>> ZoneService::list() const {
+  std::vector<std::shared_ptr<Zone>> out;
+  for (const auto& [id, zone] : zones_) out.push_back(zone);
+  std::sort(out.begin(), out.end(), [](const auto& a, const auto& b) { return a->createdNs < b->createdNs; });
+  return out;
+}
+
+Task<void> ZoneService::apply(std::shared_ptr<Zone> zone, policy::Policy next) {
+  if (zone->state != ZoneState::ready) throw Error("zone", Code::conflict, "zone '" + zone->name + "' is " + zoneStateName(zone->state), "delete it and create it anew", zone->name);
+  const auto fixed = unchangeableDifference(zone->policy.get(), next.get());
+  if (!fixed.empty())
+    throw Error("policy", Code::unsupported, "'" + fixed + "' cannot change while zone '" + zone->name + "' lives", "delete the zone and create it with the new policy; only limits in [resources] can change", fixed);
+  plugin::ZoneSpec spec;
+  spec.id = zone->id;
+  for (auto& record : policy::zoneRecords(next.get()))
+    if (record.tag <= RAUHA_ZONE_PIDS || (record.tag >= RAUHA_ZONE_IO_WEIGHT && record.tag <= RAUHA_ZONE_IO_WRITE_BPS)) spec.records.push_back({record.tag, record.number, std::move(record.text)});
+  co_await workers_.runSerial(zone->id, [this, spec] { backend_.updateZone(callOptions(), spec); });
+  store::ZoneRow row = *store_.zone(zone->id);
+  row.policyToml = next.toml();
+  row.policyDigest = next.digest();
+  row.policySource = next.get().getSource().cStr();
+  store_.updateZone(row);
+  zone->policy = std::move(next);
+}
+
+void ZoneService::taskFailed(kj::Exception&& exception) { emit(names::kZoneFailed, Severity::error, "", "", fromKj(exception).text()); }
+
+}  // namespace rauha

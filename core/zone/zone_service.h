@@ -1,0 +1,98 @@
+#pragma once
+// Zones: made step by step with a way back for each step, kept in the store, taken down in reverse, found again after a restart.
+//
+// The store says what should exist, the kernel what does: intent is written before the act and confirmed after it, so that reconcile() can undo
+// what was cut off anywhere. One Zone object per living zone. Thread: the event loop; the backend's blocking calls run on workers, one at a time per zone.
+
+#include <kj/async-io.h>
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/base/coro.h"
+#include "core/base/worker_pool.h"
+#include "core/evidence/event_bus.h"
+#include "core/plugin/backend.h"
+#include "core/policy/policy.h"
+#include "core/store/store.h"
+#include "core/zone/agent_client.h"
+#include "core/zone/posture.h"
+#include "core/zone/undo.h"
+
+namespace rauha {
+
+enum class ZoneState { creating, ready, deleting, failed };
+const char* zoneStateName(ZoneState state);
+
+// One zone that exists. Shared: by the service and by whoever runs something in it.
+struct Zone {
+  explicit Zone(policy::Policy p) : policy(std::move(p)) {}
+  std::string id, name, taskId;
+  policy::Policy policy;
+  ZoneState state = ZoneState::creating;
+  bool temporary = false;
+  uint32_t ownerUid = 0;
+  int64_t createdNs = 0;
+  int shimPid = 0;
+  uint32_t idBase = 0, idCount = 0;
+  std::string backend;
+  Posture posture;
+  std::unique_ptr<AgentClient> agent;  // null: not connected (failed)
+};
+
+struct ZoneRequest {
+  std::string id;              // from newId("zone")
+  std::string name;            // empty: the id's
+  policy::Policy policy;
+  bool temporary = false;      // removed by reconcile when the daemon died; its shim ends with our connection
+  std::string taskId;
+  uint32_t ownerUid = 0;
+  bool noSuidBits = false;     // the repository is writable
+  std::vector<std::string> waived;  // required layers that may be missing
+};
+
+class ZoneService final : private kj::TaskSet::ErrorHandler {
+ public:
+  // All references outlive the service.
+  ZoneService(kj::LowLevelAsyncIoProvider& io, WorkerPool& workers, plugin::Backend& backend, store::Store& store, evidence::EventBus& events, std::string stateDir);
+
+  // On failure everything that was done is undone again, and the error says which step failed.
+  Task<std::shared_ptr<Zone>> create(ZoneRequest request);
+  // Ends everything in the zone and removes it. Idempotent. On failure the zone stays as `failed` and can be deleted again.
+  Task<void> destroy(std::string id);
+  // By id or name; throws Error "zone" (notFound).
+  std::shared_ptr<Zone> find(const std::string& idOrName) const;
+  std::vector<std::shared_ptr<Zone>> list() const;
+  // Changes the limits of a living zone. Throws Error "policy" naming the first key that cannot change.
+  Task<void> apply(std::shared_ptr<Zone> zone, policy::Policy policy);
+  // Once at start, before clients are served: adopts, undoes, removes; each finding is an event. Returns how many things were removed.
+  Task<size_t> reconcile();
+  bool busy() const noexcept { return !zones_.empty() || inFlight_ > 0; }
+  std::string scratchDirectory(const std::string& zoneId) const { return stateDir_ + "/zones/" + zoneId; }
+
+ private:
+  void taskFailed(kj::Exception&& exception) override;
+  Task<void> build(std::shared_ptr<Zone> zone, ZoneRequest& request, Undo& undo);
+  Task<void> takeDown(std::string id);
+  Task<void> adopt(store::ZoneRow row);
+  Task<size_t> removeStrangers(std::vector<std::string> keep);
+  void watch(std::shared_ptr<Zone> zone);
+  void emit(std::string_view name, evidence::Severity severity, const std::string& zoneId, const std::string& taskId, std::string message,
+            std::vector<std::pair<std::string, std::string>> attributes = {});
+  plugin::ZoneSpec specOf(const Zone& zone, const ZoneRequest& request) const;
+
+  kj::LowLevelAsyncIoProvider& io_;
+  WorkerPool& workers_;
+  plugin::Backend& backend_;
+  store::Store& store_;
+  evidence::EventBus& events_;
+  std::string stateDir_;
+  std::map<std::string, std::shared_ptr<Zone>> zones_;
+  size_t inFlight_ = 0;
+  kj::TaskSet watches_;
+};
+
+}  // namespace rauha

@@ -19,7 +19,7 @@ from . import procs
 from .waiting import eventually
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
-BIN = pathlib.Path(os.environ.get("RAUHA_BIN", REPOSITORY / "build" / "bin")).resolve()
+BIN = pathlib.Path(os.environ.get("RAUHA_BIN") or pathlib.Path(os.environ.get("RAUHA_BUILD", REPOSITORY / "build")) / "bin").resolve()
 RAUHA = BIN / "rauha"
 
 # Of every result document of `rauha sandbox --json` (the contract of the main command).

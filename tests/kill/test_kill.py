@@ -1,0 +1,501 @@
+"""Whoever dies, whenever: nothing stays behind, the result stays one document, and the next daemon says what it cleaned."""
+
+import os
+import pathlib
+import random
+import secrets
+import signal
+import subprocess
+import threading
+import time
+
+import pytest
+
+from support import census, procs
+from support.instance import Instance, one_document
+from support.waiting import eventually, stays
+
+
+def marker():
+    return f"8{secrets.randbelow(10**4):04}.{secrets.randbelow(10**9):09}"
+
+
+def started(instance, mark, **options):
+    running = instance.start_sandbox("sleep", mark, **options)
+    eventually(lambda: procs.with_marker(mark), 30, lambda: f"the task {mark}; the client printed {running.output()!r}")
+    return running
+
+
+def gone(mark, seconds=10):
+    eventually(lambda: not procs.with_marker(mark), seconds, lambda: f"the end of {procs.with_marker(mark)}")
+
+
+def kill(pid, number=signal.SIGKILL):
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        pass
+
+
+# --- the client
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT])
+def test_signal_to_the_client(rauha, number):
+    mark = marker()
+    running = started(rauha, mark)
+    running.process.send_signal(number)
+    result = running.wait(20)
+    document = result.task("cancelled", 130)
+    assert document["command"] == ["sleep", mark] and result.seconds < 20
+    gone(mark)
+
+
+def test_signal_to_the_client_without_json(rauha):
+    mark = marker()
+    running = started(rauha, mark, json_output=False)
+    running.process.send_signal(signal.SIGTERM)
+    running.wait(20).exited(130)
+    gone(mark)
+
+
+def test_cancelled_task_may_say_its_last_words(rauha):
+    running = rauha.start_sandbox("sh", "-c", "trap 'echo last words; exit 0' TERM INT; echo ready >&2; while :; do sleep 0.05; done; : " + (mark := marker()))
+    eventually(lambda: procs.with_marker(mark), 30, "the task")
+    time_to_trap = time.monotonic() + 1
+    eventually(lambda: time.monotonic() > time_to_trap or b"ready" in running.output(), 5, "the trap")
+    running.process.send_signal(signal.SIGTERM)
+    assert running.wait(20).task("cancelled", 130)["stdout"] == "last words\n"
+
+
+def test_second_signal_does_not_leave_the_task(rauha):
+    """Impatience: the same signal many times."""
+    mark = marker()
+    running = started(rauha, mark)
+    for _ in range(20):
+        if running.process.poll() is not None:
+            break
+        running.process.send_signal(signal.SIGINT)
+        time.sleep(0.005)
+    running.wait(20)
+    gone(mark)
+
+
+def test_client_killed(rauha):
+    mark = marker()
+    running = started(rauha, mark)
+    running.process.kill()
+    running.wait(5)
+    gone(mark, 10)
+
+
+def test_client_killed_while_its_input_flows(rauha):
+    mark = marker()
+    with open("/dev/zero", "rb") as source:
+        running = rauha.start_sandbox("sh", "-c", f"cat > /dev/null; : {mark}", stdin=source)
+        eventually(lambda: procs.with_marker(mark), 30, "the task")
+        running.process.kill()
+        running.wait(5)
+    gone(mark)
+
+
+def test_client_killed_while_output_flows(rauha):
+    mark = marker()
+    running = rauha.start_sandbox("sh", "-c", f"yes {mark}; :", json_output=False, stdout=subprocess.DEVNULL)
+    eventually(lambda: procs.with_marker(mark), 30, "the task")
+    running.process.kill()
+    running.wait(5)
+    gone(mark)
+
+
+def test_client_stopped(rauha):
+    """SIGSTOP is not a lost client: the task goes on; after SIGCONT the result comes."""
+    mark = marker()
+    running = started(rauha, mark)
+    running.process.send_signal(signal.SIGSTOP)
+    stays(lambda: procs.with_marker(mark), 1, "the task of a stopped client")
+    running.process.send_signal(signal.SIGCONT)
+    running.process.send_signal(signal.SIGTERM)
+    running.wait(20).task("cancelled", 130)
+
+
+def test_kept_zone_outlives_its_client(fresh):
+    mark = marker()
+    running = started(fresh, mark, options=["--keep-zone", "--name", "stays"])
+    running.process.kill()
+    running.wait(5)
+    gone(mark, 15)
+    eventually(lambda: "stays" in [zone["name"] for zone in fresh.zones()], 5, "the kept zone")
+    fresh.run("zone", "delete", "--json", "stays", "--force").exited(0)
+
+
+# --- the daemon
+
+def test_daemon_killed(fresh):
+    mark = marker()
+    running = started(fresh, mark)
+    fresh.kill_daemon()
+    result = running.wait(20)
+    document = result.task("runtime_error", 125)
+    assert result.refused(125, ("daemon", "task", "zone"))["hint"] is not None and document["command"] == ["sleep", mark]
+    gone(mark, 10)
+    fresh.sandbox("true").task("succeeded", 0)
+
+
+def test_restarted_daemon_says_what_it_cleaned(fresh):
+    mark = marker()
+    running = started(fresh, mark)
+    zone = fresh.zones()[0]["id"]
+    shims = fresh.shim_pids()
+    assert len(shims) == 1
+    # Shim first: then nobody is left to clean up, and the zone's groups and records are the new daemon's job.
+    daemon = fresh.daemon_pid()
+    kill(daemon, signal.SIGSTOP)
+    kill(shims[0])
+    kill(daemon)
+    running.wait(20)
+    gone(mark)
+    eventually(lambda: fresh.daemon_pid() is None, 10, "the old daemon's end")
+    assert census.take(fresh.root), "the control: something was left behind for the new daemon"
+    fresh.ensure_daemon()
+    eventually(lambda: not census.take(fresh.root, daemon_running=True), 15, lambda: "\n".join(census.take(fresh.root, daemon_running=True)))
+    log = fresh.log_tail(100_000)
+    assert zone in log and "reconcile" in log, f"the log does not say that {zone} was cleaned:\n{log}"
+
+
+def test_daemon_terminated_politely(fresh):
+    """SIGTERM to the daemon: running tasks end, their clients get a document, nothing is left."""
+    mark = marker()
+    running = started(fresh, mark)
+    fresh.kill_daemon(signal.SIGTERM)
+    result = running.wait(30)
+    assert result.json["status"] in ("runtime_error", "cancelled"), result.explain()
+    gone(mark)
+
+
+def test_named_zone_survives_the_daemon(fresh):
+    """A zone made by hand is not temporary: its shim goes on, and the next daemon takes it over."""
+    policy = str(pathlib.Path(__file__).resolve().parents[2] / "policies" / "task.toml")
+    fresh.run("zone", "create", "--json", "--name", "long", "--policy", policy).exited(0)
+    before = fresh.zones()[0]
+    shim = fresh.shim_pids()[0]
+    fresh.kill_daemon()
+    fresh.ensure_daemon()
+    after = [zone for zone in fresh.zones() if zone["name"] == "long"]
+    assert after and after[0]["id"] == before["id"] and after[0]["state"] == "ready" and fresh.shim_pids() == [shim], (before, after)
+    fresh.run("zone", "delete", "--json", "--name", "long").exited(0)
+    assert not procs.alive(shim) or eventually(lambda: not procs.alive(shim), 5, "the shim's end")
+
+
+def test_shim_of_a_named_zone_killed(fresh):
+    policy = str(pathlib.Path(__file__).resolve().parents[2] / "policies" / "task.toml")
+    fresh.run("zone", "create", "--json", "--name", "hurt", "--policy", policy).exited(0)
+    kill(fresh.shim_pids()[0])
+    eventually(lambda: [zone["state"] for zone in fresh.zones()] in (["failed"], []), 15, "the zone's state is told")
+    result = fresh.run("zone", "delete", "--json", "hurt", "--force")
+    assert result.returncode == 0 or result.refused(result.returncode, "zone", "not_found")
+
+
+# --- the shim
+
+def test_shim_killed(rauha):
+    mark = marker()
+    running = started(rauha, mark)
+    shims = rauha.shim_pids()
+    assert len(shims) == 1, shims
+    kill(shims[0])
+    result = running.wait(20)
+    result.task("runtime_error", 125)
+    result.refused(125)
+    gone(mark)
+    rauha.sandbox("true").task("succeeded", 0)
+
+
+def test_shim_stopped_does_not_stop_the_timeout(rauha):
+    """A shim that does not answer: the daemon ends the zone by itself."""
+    mark = marker()
+    running = started(rauha, mark, options=["--timeout", "2s"])
+    shim = rauha.shim_pids()[0]
+    kill(shim, signal.SIGSTOP)
+    try:
+        result = running.wait(60)
+        assert result.json["status"] in ("timed_out", "runtime_error"), result.explain()
+    finally:
+        kill(shim, signal.SIGCONT)
+    gone(mark)
+
+
+def test_init_of_the_zone_killed(rauha):
+    """From outside, somebody kills the zone's process 1: all of the zone dies, and the result says so."""
+    mark = marker()
+    running = started(rauha, mark)
+    inits = [p for p in procs.of_root(rauha.root, rauha.name) if pathlib.Path(f"/proc/{p.pid}/comm").read_text().strip() == "rauha-init"]
+    assert len(inits) == 1, inits
+    kill(inits[0].pid)
+    result = running.wait(20)
+    assert result.json["status"] in ("killed", "runtime_error"), result.explain()
+    gone(mark)
+
+
+# --- instances beside each other
+
+def test_two_instances_never_touch_each_other(rauha, fresh):
+    mark = marker()
+    running = started(rauha, mark)
+    daemon, shims = rauha.daemon_pid(), rauha.shim_pids()
+    for _ in range(2):
+        other = started(fresh, other_mark := marker())
+        fresh.kill_daemon()
+        other.wait(20)
+        gone(other_mark)
+        fresh.ensure_daemon()
+        fresh.sandbox("true").task("succeeded", 0)
+    fresh.stop()
+    assert running.process.poll() is None and procs.with_marker(mark) and rauha.daemon_pid() == daemon and rauha.shim_pids() == shims
+    running.process.send_signal(signal.SIGTERM)
+    running.wait(20).task("cancelled", 130)
+
+
+def test_daemon_starts_once(fresh):
+    """Ten first commands at the same time: one daemon, ten answers."""
+    running = [fresh.start_sandbox("true") for _ in range(10)]
+    for task in running:
+        task.wait(60).task("succeeded", 0)
+    assert fresh.daemon_pid()
+
+
+def test_stale_socket(fresh):
+    """The socket file of a dead daemon does not stop the next one."""
+    fresh.ensure_daemon()
+    fresh.kill_daemon()
+    assert (fresh.root / "run" / "rauhad.sock").exists(), "the control: kill -9 leaves the file"
+    fresh.sandbox("true").task("succeeded", 0)
+
+
+def test_long_root_path(tmp_path):
+    """A root whose socket path is longer than the 108 bytes of a socket address."""
+    root = tmp_path / ("long-" * 20) / ("path-" * 20) / ("rauha-test-" + secrets.token_hex(6))
+    root.mkdir(parents=True, mode=0o700)
+    instance = Instance(root=root)
+    try:
+        instance.sandbox("true").task("succeeded", 0)
+        instance.stop()
+        eventually(lambda: not census.take(root), 10, lambda: "\n".join(census.take(root)))
+    finally:
+        instance.kill_daemon()
+        instance.remove()
+
+
+# --- the store's disk
+
+@pytest.fixture
+def small_disk():
+    """An instance whose root is a file system of 24 MiB."""
+    instance = Instance()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m,mode=0700", "rauha-small", str(instance.root)], check=True)
+    yield instance
+    (instance.root / "ballast").unlink(missing_ok=True)
+    instance.stop()
+    left = []
+    try:
+        eventually(lambda: not census.take(instance.root), 10, "nothing left")
+    except AssertionError:
+        left = census.take(instance.root)
+    subprocess.run(["umount", str(instance.root)], check=True)
+    instance.remove()
+    assert not left, "\n".join(left)
+
+
+def fill(instance):
+    with open(instance.root / "ballast", "wb", buffering=0) as file:
+        for size in (1 << 20, 4096, 1):
+            try:
+                while True:
+                    file.write(bytes(size))
+            except OSError:
+                continue
+
+
+def test_store_disk_full(small_disk):
+    small_disk.sandbox("true").task("succeeded", 0)
+    fill(small_disk)
+    for _ in range(3):
+        result = small_disk.sandbox("true", timeout=30)
+        assert result.json["status"] in ("succeeded", "runtime_error"), result.explain()
+        if result.json["status"] == "runtime_error":
+            result.refused(125)
+            assert "space" in result.stdout.decode().lower() or "full" in result.stdout.decode().lower(), result.explain("the cause is not named")
+    assert small_disk.daemon_pid(), "the daemon did not survive a full disk"
+    (small_disk.root / "ballast").unlink()
+    small_disk.sandbox("true").task("succeeded", 0)
+
+
+def test_disk_fills_during_a_task(small_disk):
+    mark = marker()
+    running = started(small_disk, mark)
+    fill(small_disk)
+    running.process.send_signal(signal.SIGTERM)
+    result = running.wait(30)
+    assert result.json["status"] in ("cancelled", "runtime_error"), result.explain()
+    gone(mark)
+
+
+def test_daemon_on_a_full_disk(small_disk):
+    """It cannot even start: one document that says so."""
+    fill(small_disk)
+    small_disk.sandbox("true", timeout=30).refused(125)
+    (small_disk.root / "ballast").unlink()
+    small_disk.sandbox("true").task("succeeded", 0)
+
+
+def test_store_is_damaged(fresh):
+    fresh.sandbox("true").task("succeeded", 0)
+    fresh.stop()
+    stores = [path for path in fresh.root.rglob("*") if path.suffix in (".db", ".sqlite", ".sqlite3")]
+    assert stores, "the store is no longer where this test looks for it"
+    kept = {path: path.read_bytes() for path in stores}
+    for path in stores:
+        path.write_bytes(os.urandom(8192))
+        for extra in ("-wal", "-shm"):
+            pathlib.Path(str(path) + extra).unlink(missing_ok=True)
+    result = fresh.sandbox("true", timeout=30)
+    error = result.refused(125)
+    assert "store" in str(error) or "database" in str(error), error
+    for path, data in kept.items():
+        path.write_bytes(data)
+    fresh.sandbox("true").task("succeeded", 0)
+
+
+# --- random kills
+
+def random_kills(instance, rounds, seed, at_once=4):
+    """Tasks of several kinds, and a random victim each time. Returns how often who was killed."""
+    chance = random.Random(seed)
+    print(f"random kills: seed {seed} (set RAUHA_KILL_SEED to repeat)")
+    policy = pathlib.Path(instance.files) / "policy.toml"
+    policy.write_text('name = "kills"\ntype = "task"\n[filesystem]\nscratch = "disk"\nscratch_size = "16MiB"\n')
+    repo = pathlib.Path(instance.files) / "repo"
+    repo.mkdir(exist_ok=True)
+    mark = marker()
+    kinds = [
+        dict(command=("sleep", mark)),
+        dict(command=("sh", "-c", f"yes {mark}")),
+        dict(command=("sh", "-c", f"for i in 1 2 3 4 5 6; do setsid sleep {mark} & done; wait")),
+        dict(command=("sh", "-c", f"dd if=/dev/zero of=/root/x bs=1M count=8; sleep {mark}"), options=["--policy", str(policy)]),
+        dict(command=("sh", "-c", f"echo x > made; sleep {mark}"), options=["--repo-path", str(repo), "--repo-mode", "rw"]),
+        dict(command=("true",)),
+    ]
+    killed = {"client": 0, "shim": 0, "daemon": 0}
+    done, lock, failures = [0], threading.Lock(), []
+
+    def one(kind, delay, victim):
+        running = instance.start_sandbox(*kind["command"], options=kind.get("options", ()))
+        until = time.monotonic() + delay
+        while time.monotonic() < until and running.process.poll() is None:
+            time.sleep(0.002)
+        if victim == "client":
+            running.process.kill()
+        elif victim == "shim":
+            shims = instance.shim_pids()
+            if shims:
+                kill(chance.choice(shims))
+        else:
+            for process in procs.of_root(instance.root):
+                if process.program == "rauhad":
+                    kill(process.pid)
+        with lock:
+            killed[victim] += 1
+        # Whoever was not hit by it ends by the user's signal, or by itself.
+        stop = time.monotonic() + 1.5
+        while running.process.poll() is None and time.monotonic() < stop:
+            time.sleep(0.01)
+        if running.process.poll() is None:
+            running.process.send_signal(signal.SIGTERM)
+        try:
+            result = running.wait(40)
+            if result.returncode != -signal.SIGKILL:
+                document = one_document(result.stdout)
+                result.check(document["status"] in ("succeeded", "failed", "killed", "cancelled", "runtime_error"), "another status")
+                result.check(result.returncode >= 0, "the client died of a signal")
+        except (AssertionError, ValueError) as error:
+            with lock:
+                failures.append(f"victim {victim} after {delay:.3f} s: {error}")
+        with lock:
+            done[0] += 1
+
+    plan = [(chance.choice(kinds), chance.choice((chance.uniform(0, 0.08), chance.uniform(0, 0.6))),
+             chance.choice(("client", "client", "shim", "shim", "daemon"))) for _ in range(rounds)]
+    while plan or done[0] < rounds:
+        batch, plan = plan[:at_once], plan[at_once:]
+        threads = [threading.Thread(target=one, args=item) for item in batch]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert done[0] == rounds
+    assert not failures, f"seed {seed}: {len(failures)} of {rounds}\n" + "\n".join(failures[:5])
+    gone(mark, 20)
+    return killed
+
+
+def check_after(instance, seed):
+    instance.ensure_daemon()
+    try:
+        eventually(lambda: not census.take(instance.root, daemon_running=True), 20, "nothing left")
+    except AssertionError:
+        raise AssertionError(f"seed {seed}: left after the daemon's restart:\n" + "\n".join(census.take(instance.root, daemon_running=True)) +
+                             f"\n--- log: {instance.log_tail(8000)}") from None
+    assert instance.zones() == []
+    instance.sandbox("true").task("succeeded", 0)
+
+
+def seed_of_this_run():
+    return int(os.environ.get("RAUHA_KILL_SEED", secrets.randbelow(10**6)))
+
+
+def test_some_random_kills(fresh):
+    seed = seed_of_this_run()
+    random_kills(fresh, 12, seed)
+    check_after(fresh, seed)
+
+
+@pytest.mark.long
+def test_sixty_random_kills(fresh):
+    seed = seed_of_this_run()
+    killed = random_kills(fresh, 60, seed)
+    assert all(killed.values()), killed
+    check_after(fresh, seed)
+
+
+@pytest.mark.long
+def test_every_moment_of_a_start(fresh):
+    """The daemon is killed at a slightly later moment each time, through the whole of one start."""
+    fresh.sandbox("true").task("succeeded", 0)
+    for step in range(40):
+        fresh.ensure_daemon()
+        running = fresh.start_sandbox("sleep", mark := marker())
+        until = time.monotonic() + 0.004 * step
+        while time.monotonic() < until:
+            time.sleep(0.0005)
+        fresh.kill_daemon()
+        result = running.wait(30)
+        result.check(result.json["status"] in ("runtime_error", "cancelled"), f"another status at step {step}")
+        gone(mark)
+    check_after(fresh, "none")
+
+
+@pytest.mark.long
+def test_every_moment_of_a_shim(fresh):
+    fresh.sandbox("true").task("succeeded", 0)
+    for step in range(40):
+        running = fresh.start_sandbox("sleep", mark := marker(), options=["--timeout", "20s"])
+        until = time.monotonic() + 0.003 * step
+        while time.monotonic() < until or not fresh.shim_pids():
+            if running.process.poll() is not None or time.monotonic() > until + 10:
+                break
+            time.sleep(0.0005)
+        for pid in fresh.shim_pids():
+            kill(pid)
+        result = running.wait(40)
+        result.check(result.json["status"] == "runtime_error", f"another status at step {step}")
+        gone(mark)
+    check_after(fresh, "none")

@@ -45,14 +45,14 @@ def test_files_of_an_instance_are_private(fresh):
 
 def test_leaves_when_idle(fresh):
     """A daemon that was started on demand ends by itself, and leaves nothing."""
-    (fresh.root / "rauha.toml").write_text('[daemon]\nidle_timeout = "1s"\n')
+    (fresh.root / "rauha.toml").write_text('[daemon]\nidle_exit = "1s"\n')
     fresh.sandbox("true").task("succeeded", 0)
     eventually(lambda: fresh.daemon_pid() is None, 20, "the daemon's end by idleness")
     fresh.sandbox("true").task("succeeded", 0)
 
 
 def test_does_not_leave_while_a_task_runs(fresh):
-    (fresh.root / "rauha.toml").write_text('[daemon]\nidle_timeout = "1s"\n')
+    (fresh.root / "rauha.toml").write_text('[daemon]\nidle_exit = "1s"\n')
     running = fresh.start_sandbox("sleep", "4")
     pid = eventually(fresh.daemon_pid, 15, "a daemon")
     stays(lambda: fresh.daemon_pid() == pid, 2.5, "the daemon while a task runs")

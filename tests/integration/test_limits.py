@@ -63,7 +63,7 @@ print("SURVIVED")
 
 def test_memory_in_tmpfs_and_shm_counts(rauha, policy_file):
     script = "dd if=/dev/zero of=/dev/shm/a bs=1M count=60 2>/dev/null; dd if=/dev/zero of=/tmp/a bs=1M count=60 2>/dev/null; echo SURVIVED"
-    result = rauha.sandbox(*shell(script), options=policy_file(resources={"memory": "64MiB"}, filesystem={"tmp": "128MiB"}))
+    result = rauha.sandbox(*shell(script), options=policy_file(resources={"memory": "64MiB"}, filesystem={"tmp_size": "128MiB"}))
     assert "SURVIVED" not in result.task("out_of_memory", 137)["stdout"]
 
 
@@ -192,7 +192,7 @@ def test_scratch_on_disk_is_not_memory(rauha, policy_file, busybox_image):
 
 @pytest.mark.parametrize("place", ["/tmp", "/dev/shm"])
 def test_tmp_is_full(rauha, policy_file, place):
-    options = policy_file(filesystem={"tmp": "8MiB"}, resources={"memory": "256MiB"})
+    options = policy_file(filesystem={"tmp_size": "8MiB"}, resources={"memory": "256MiB"})
     document = rauha.sandbox(*shell(f"dd if=/dev/zero of={place}/fill bs=65536 count=1600 2>&1; stat -c %s {place}/fill"), options=options
                              ).task("succeeded", 0)
     assert "No space left" in document["stdout"] and int(document["stdout"].split()[-1]) <= 8 * MIB
@@ -211,7 +211,7 @@ try:
 except OSError as error:
     print(errno.errorcode[error.errno], made)
 """
-    result = rauha.sandbox(*PYTHON, script, options=[*policy_file(filesystem={"tmp": "8MiB"}, resources={"memory": "128MiB"}), "--timeout", "40s"])
+    result = rauha.sandbox(*PYTHON, script, options=[*policy_file(filesystem={"tmp_size": "8MiB"}, resources={"memory": "128MiB"}), "--timeout", "40s"])
     assert result.json["status"] in ("succeeded", "out_of_memory") and "ALL" not in result.json["stdout"], result.explain()
 
 
@@ -238,7 +238,7 @@ except (ValueError, OSError):
 
 def test_no_core_dumps(rauha, policy_file):
     script = "import os, resource; print(resource.getrlimit(resource.RLIMIT_CORE), flush=True); os.chdir('/tmp'); os.abort()"
-    document = rauha.sandbox(*PYTHON, script, options=policy_file(resources={"core": "0B"})).task("killed", 134)
+    document = rauha.sandbox(*PYTHON, script, options=policy_file(resources={"core": "0"})).task("killed", 134)
     assert document["stdout"].strip() == "(0, 0)"
 
 

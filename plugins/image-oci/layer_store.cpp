@@ -1,0 +1,185 @@
+#include "plugins/image-oci/layer_store.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "core/base/digest.h"
+#include "core/base/error.h"
+#include "core/base/ids.h"
+#include "plugins/image-oci/blob_store.h"
+#include "plugins/image-oci/json_text.h"
+#include "plugins/image-oci/tree.h"
+
+namespace rauha::oci {
+namespace {
+
+using nlohmann::json;
+
+// Ends a layer that grows out of all proportion to what was read for it.
+class RatioGuard final : public ByteStream {
+ public:
+  RatioGuard(std::unique_ptr<ByteStream> below, const DigestStream& packed, const Limits& limits, std::string what)
+      : below_(std::move(below)), packed_(packed), limits_(limits), what_(std::move(what)) {}
+  std::string_view next() override {
+    const std::string_view block = below_->next();
+    count_ += block.size();
+    if (count_ > limits_.ratioFree && count_ / limits_.ratioMax > packed_.count())
+      throw Error("image", Code::limit,
+                  what_ + ": " + std::to_string(packed_.count()) + " bytes unpack to more than " + std::to_string(count_) +
+                      ": a decompression bomb");
+    return block;
+  }
+
+ private:
+  std::unique_ptr<ByteStream> below_;
+  const DigestStream& packed_;
+  const Limits& limits_;
+  std::string what_;
+  uint64_t count_ = 0;
+};
+
+// The digest stream is used after the chain that reads through it was given away: this end borrows.
+class Borrowed final : public ByteStream {
+ public:
+  explicit Borrowed(ByteStream& below) : below_(below) {}
+  std::string_view next() override { return below_.next(); }
+
+ private:
+  ByteStream& below_;
+};
+
+// Names, padding and extended headers beside the content.
+uint64_t tarLimit(const Limits& l) {
+  const uint64_t headers = l.entriesMax > (uint64_t{1} << 40) ? uint64_t{1} << 52 : l.entriesMax * 4096;
+  return l.layerBytesMax > (uint64_t{1} << 62) ? uint64_t{1} << 63 : l.layerBytesMax + headers + (1u << 20);
+}
+
+}  // namespace
+
+std::optional<StoredLayer> LayerStore::find(const std::string& diffId) const {
+  const std::string hex = hexOf(diffId);
+  if (faccessat(root_.layers(), (hex + "/layer.json").c_str(), F_OK, 0) != 0) {
+    forget(diffId);
+    return std::nullopt;
+  }
+  {
+    const std::lock_guard<std::mutex> guard(mutex_);
+    if (const auto it = known_.find(diffId); it != known_.end()) return it->second;
+  }
+  const UniqueFd fd(openat(root_.layers(), (hex + "/layer.json").c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
+  if (!fd && errno == ENOENT) return std::nullopt;
+  if (!fd) throwIo("open the record of layer " + diffId);
+  const std::string what = "record of layer " + diffId;
+  const json doc = parseJson(readAll(fd.get(), what, kJsonMax), what);
+  StoredLayer out;
+  out.facts.bytes = jsonNumber(doc, "bytes", what);
+  out.facts.entries = jsonNumber(doc, "entries", what);
+  out.facts.opaqueRoot = doc.value("opaque_root", false);
+  out.facts.notesDropped = jsonNumber(doc, "notes_dropped", what);
+  if (const json* notes = jsonArray(doc, "notes", what))
+    for (const json& n : *notes) out.facts.notes.push_back(n.get<std::string>());
+  if (const json* blobs = jsonArray(doc, "blobs", what))
+    for (const json& b : *blobs) out.blobs.insert(b.get<std::string>());
+  const std::lock_guard<std::mutex> guard(mutex_);
+  known_[diffId] = out;
+  return out;
+}
+
+void LayerStore::forget(const std::string& diffId) const {
+  const std::lock_guard<std::mutex> guard(mutex_);
+  known_.erase(diffId);
+}
+
+StoredLayer LayerStore::ensure(const LayerSource& source, const Watch& watch) const {
+  const auto good = [&](const StoredLayer& l) { return !source.checkBlob || l.blobs.count(source.blob.digest) > 0; };
+  if (auto there = find(source.diffId); there && good(*there)) return *there;
+  const std::string hex = hexOf(source.diffId);
+  const UniqueFd working = root_.lockLayer(hex, watch);
+  StoredLayer layer;
+  if (auto there = find(source.diffId)) {  // by another call meanwhile, or packed differently in another image
+    if (good(*there)) return *there;
+    verifyOnly(source, watch);
+    layer = std::move(*there);
+    layer.blobs.insert(source.blob.digest);
+    const UniqueFd held = root_.lock();
+    writeRecord(openChildDir(root_.layers(), hex, "layer " + source.diffId).get(), layer);
+  } else {
+    layer.facts = unpack(source, watch);
+    layer.blobs.insert(source.blob.digest);
+    const std::string temporary = "layer-" + hex;
+    writeRecord(openChildDir(root_.tmp(), temporary, "layer " + source.diffId).get(), layer);
+    const UniqueFd held = root_.lock();
+    if (renameat(root_.tmp(), temporary.c_str(), root_.layers(), hex.c_str()) != 0)
+      throwIo("put layer " + source.diffId + " into the store");
+    if (fsync(root_.layers()) != 0) throwIo("put layer " + source.diffId + " into the store");
+  }
+  const std::lock_guard<std::mutex> guard(mutex_);
+  known_[source.diffId] = layer;
+  return layer;
+}
+
+LayerFacts LayerStore::unpack(const LayerSource& source, const Watch& watch) const {
+  const std::string temporary = "layer-" + hexOf(source.diffId);
+  removeTree(root_.tmp(), temporary);  // of a call that was killed: the layer's lock is ours, so nobody is at work there
+  Defer undo([&] {
+    try {
+      removeTree(root_.tmp(), temporary);
+    } catch (const Error&) {  // reconcile finds it again
+    }
+  });
+  const UniqueFd dir = makeDir(root_.tmp(), temporary, "layer " + source.diffId);
+  const UniqueFd fs = makeDir(dir.get(), "fs", "layer " + source.diffId);
+  if (fchmod(fs.get(), 0755) != 0) throwIo("layer " + source.diffId);
+  LayerFacts facts = stream(source, watch, fs.get());
+  // A visible layer must be whole even after a loss of power; one sync of the file system is cheaper than one of each file.
+  if (syncfs(fs.get()) != 0) throwIo("write layer " + source.diffId + " to disk");
+  undo.dismiss();
+  return facts;
+}
+
+void LayerStore::verifyOnly(const LayerSource& source, const Watch& watch) const { stream(source, watch, -1); }
+
+// One pass: file -> progress -> digest of the blob -> decompression -> ratio -> digest of the tar -> tar.
+LayerFacts LayerStore::stream(const LayerSource& source, const Watch& watch, int fsFd) const {
+  const std::string what = "layer " + (source.checkBlob ? source.blob.digest : source.diffId);
+  OpenFile file = source.open();
+  if (source.checkBlob) checkSize(what, source.blob.size, file.size);
+  DigestStream packed(watched(std::move(file.stream), watch, what, file.size), file.size, what);
+  DigestStream tar(std::make_unique<RatioGuard>(decompress(std::make_unique<Borrowed>(packed), what), packed, limits_, what),
+                   tarLimit(limits_), what + " (unpacked)");
+  LayerFacts facts;
+  if (fsFd >= 0) facts = unpackLayer(tar, fsFd, limits_, watch, what);
+  const std::string diffId = tar.finish();
+  if (source.checkBlob) checkDigest(what, source.blob.digest, packed.finish());
+  checkDigest(what + ": its tar", source.diffId, diffId);
+  return facts;
+}
+
+void LayerStore::writeRecord(int dir, const StoredLayer& layer) const {
+  const json doc = {{"bytes", layer.facts.bytes},
+                    {"entries", layer.facts.entries},
+                    {"opaque_root", layer.facts.opaqueRoot},
+                    {"notes", layer.facts.notes},
+                    {"notes_dropped", layer.facts.notesDropped},
+                    {"blobs", layer.blobs}};
+  root_.writeWhole(dir, "layer.json", doc.dump(), true);
+}
+
+std::vector<std::string> LayerStore::diffIds() const {
+  std::vector<std::string> out;
+  for (const std::string& name : namesIn(root_.layers(), "the layers")) out.push_back("sha256:" + name);
+  return out;
+}
+
+std::string LayerStore::hide(const std::string& diffId) const {
+  const std::string trash = newId("trash");
+  if (renameat(root_.layers(), hexOf(diffId).c_str(), root_.tmp(), trash.c_str()) != 0) throwIo("remove layer " + diffId);
+  forget(diffId);
+  return trash;
+}
+
+}  // namespace rauha::oci

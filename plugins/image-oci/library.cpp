@@ -1,0 +1,334 @@
+#include "plugins/image-oci/library.h"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <set>
+
+#include "core/base/clock.h"
+#include "core/base/digest.h"
+#include "core/base/error.h"
+#include "core/base/utf8.h"
+#include "plugins/image-oci/tree.h"
+
+namespace rauha::oci {
+namespace {
+
+Lease leaseFor(std::string_view owner, const std::string& name, const std::string& manifest, const std::string& config,
+               std::vector<std::string> diffIds) {
+  // A zone may use several images: one file each.
+  return Lease{
+      std::string(owner) + "." + hexOf(manifest).substr(0, 16) + ".json", std::string(owner), name, manifest, config, std::move(diffIds)};
+}
+
+std::vector<std::string> diffIdsOf(const ImageRecord& record) {
+  std::vector<std::string> out;
+  for (const LayerRecord& l : record.layers) out.push_back(l.diffId);
+  return out;
+}
+
+void needSource(const Reference& reference, const Request& request) {
+  if (request.sourceFd < 0)
+    throw Error("image", Code::invalid,
+                "image reference '" + toUtf8(reference.text) + "': the client gave no descriptor of '" + toUtf8(reference.path) + "'",
+                "whoever asks opens the directory or file with its own rights and passes the descriptor");
+}
+
+}  // namespace
+
+ImageLibrary::ImageLibrary(const std::string& path, Limits limits)
+    : root_(path), limits_(limits), blobs_(root_), layers_(root_, limits_), images_(root_) {}
+
+std::unique_ptr<Source> ImageLibrary::openSource(const Reference& reference, const Request& request, const Watch& watch) const {
+  needSource(reference, request);
+  const std::string what = std::string(reference.source()) + ":" + toUtf8(reference.path);
+  switch (reference.kind) {
+    case Reference::Kind::oci:
+      return ociSource(directoryFiles(request.sourceFd, request.caller, what), reference);
+    case Reference::Kind::ociArchive:
+      return ociSource(tarFiles(request.sourceFd, root_, limits_.layerBytesMax, watch, what), reference);
+    case Reference::Kind::dockerArchive:
+      return dockerArchiveSource(tarFiles(request.sourceFd, root_, limits_.layerBytesMax, watch, what), reference);
+    default:
+      throw Error("image", Code::internal, "image reference '" + toUtf8(reference.text) + "' has no source");
+  }
+}
+
+// The store's copies of manifest and configuration were verified when they came.
+ImageLibrary::Documents ImageLibrary::readDocuments(Source& source, const std::string& what) const {
+  Documents out;
+  out.manifest = source.find();
+  const auto get = [&](const Descriptor& d, const char* role) {
+    std::optional<std::string> stored = blobs_.read(d.digest);
+    return stored ? std::move(*stored) : source.document(d, role);
+  };
+  out.manifestText = get(out.manifest, "manifest");
+  out.parsed = parseManifest(out.manifestText, what + ": manifest " + out.manifest.digest);
+  out.configText = get(out.parsed.config, "configuration");
+  out.config = parseConfig(out.configText, what + ": configuration " + out.parsed.config.digest);
+  checkMatch(out.parsed, out.config, hostPlatform(), what);
+  if (out.parsed.layers.empty()) throw Error("image", Code::invalid, what + ": the image has no layers");
+  return out;
+}
+
+Resolved ImageLibrary::resolve(const Request& request, const Watch& watch) {
+  const Reference reference = parseReference(request.reference);
+  if (!request.lease.empty()) checkLeaseOwner(request.lease);
+  switch (reference.kind) {
+    case Reference::Kind::host:
+      return hostImage();
+    case Reference::Kind::dir:
+      return directory(reference, request);
+    case Reference::Kind::registry:
+      refuseRegistry(reference.text);
+    case Reference::Kind::stored:
+      return resolveStored(reference, request);
+    default:
+      return resolveSource(reference, request, reference.text, watch);
+  }
+}
+
+Resolved ImageLibrary::importImage(const Request& request, const Watch& watch) {
+  const Reference reference = parseReference(request.reference);
+  if (reference.kind == Reference::Kind::registry) refuseRegistry(reference.text);
+  if (reference.kind == Reference::Kind::stored && !images_.find(reference.name)) refuseRegistry(reference.text);
+  if (reference.kind == Reference::Kind::host || reference.kind == Reference::Kind::dir || reference.kind == Reference::Kind::stored)
+    throw Error("image", Code::invalid,
+                "image '" + toUtf8(reference.text) + "' cannot be imported: it is " +
+                    (reference.kind == Reference::Kind::stored ? "stored already" : "used where it is"),
+                "images are imported from oci:DIR, oci-archive:FILE or docker-archive:FILE");
+  const std::string name = request.name.empty() ? nameFor(reference) : parseStoredName(request.name);
+  Request plain = request;
+  plain.lease = {};
+  return resolveSource(reference, plain, name, watch);
+}
+
+Resolved ImageLibrary::resolveSource(const Reference& reference, const Request& request, const std::string& name, const Watch& watch) {
+  const std::unique_ptr<Source> source = openSource(reference, request, watch);
+  const Documents docs = readDocuments(*source, std::string(reference.source()) + ":" + toUtf8(reference.path));
+  // First the lease, then the layers: what a lease names is not collected.
+  Lease lease = leaseFor(request.lease, name, docs.manifest.digest, docs.parsed.config.digest, docs.config.diffIds);
+  UniqueFd operation;
+  {
+    const UniqueFd held = root_.lock();
+    if (request.lease.empty())
+      operation = images_.leaseOperation(lease);
+    else
+      images_.lease(lease);
+  }
+  Defer endLease([&] { images_.endLease(lease); });
+  std::vector<std::string> notes;
+  const ImageRecord record = store(reference, name, docs, *source, watch, notes);
+  Resolved out = present(record, name == reference.text ? reference.text : name, docs.configText, true);
+  out.notes = std::move(notes);
+  if (!request.lease.empty()) endLease.dismiss();
+  return out;
+}
+
+ImageRecord ImageLibrary::store(const Reference& reference, const std::string& name, const Documents& docs, Source& source,
+                                const Watch& watch, std::vector<std::string>& notes) {
+  const std::string what = "image '" + toUtf8(reference.text) + "'";
+  blobs_.putText(docs.manifest.digest, docs.manifestText, what + ": manifest");
+  blobs_.putText(docs.parsed.config.digest, docs.configText, what + ": configuration");
+  ImageRecord record{name, reference.text, std::string(reference.source()), docs.manifest.digest, docs.parsed.config.digest, 0, 0, {}};
+  std::set<std::string> seen;
+  for (size_t i = 0; i < docs.parsed.layers.size(); ++i) {
+    const Descriptor& blob = docs.parsed.layers[i];
+    const std::string& diffId = docs.config.diffIds[i];
+    const bool fresh = !layers_.find(diffId);
+    const StoredLayer layer = layers_.ensure({blob, diffId, source.declaresDigests(), [&] { return source.layer(blob); }}, watch);
+    if (fresh)
+      for (const std::string& n : layer.facts.notes) notes.push_back("layer " + diffId + ": " + n);
+    record.layers.push_back({blob.digest, diffId, blob.mediaType, blob.size});
+    if (seen.insert(diffId).second) record.bytes += layer.facts.bytes;
+  }
+  const std::optional<ImageRecord> before = images_.find(name);
+  if (before && before->manifest == record.manifest) return *before;
+  record.createdNs = realNs();
+  {
+    const UniqueFd held = root_.lock();
+    images_.put(record);
+  }
+  if (before) collect();  // the name meant another image until now
+  return record;
+}
+
+Resolved ImageLibrary::resolveStored(const Reference& reference, const Request& request) {
+  const auto gone = [&]() -> std::optional<ImageRecord> {
+    const UniqueFd held = root_.lock();  // between looking and leasing nobody may collect
+    std::optional<ImageRecord> record = images_.find(reference.name);
+    if (record && !request.lease.empty())
+      images_.lease(leaseFor(request.lease, record->name, record->manifest, record->config, diffIdsOf(*record)));
+    return record;
+  };
+  const std::optional<ImageRecord> record = gone();
+  if (!record) refuseRegistry(reference.text);
+  Defer endLease([&] {
+    if (!request.lease.empty()) images_.endLease(leaseFor(request.lease, record->name, record->manifest, record->config, {}));
+  });
+  const std::optional<std::string> config = blobs_.read(record->config);
+  if (!config)
+    throw Error("image", Code::corrupt, "image '" + record->name + "': its configuration " + record->config + " is missing from the store",
+                "import it again");
+  for (const LayerRecord& l : record->layers)
+    if (!layers_.find(l.diffId))
+      throw Error("image", Code::corrupt, "image '" + record->name + "': its layer " + l.diffId + " is missing from the store",
+                  "import it again");
+  Resolved out = present(*record, reference.text, *config, true);
+  endLease.dismiss();
+  return out;
+}
+
+Resolved ImageLibrary::directory(const Reference& reference, const Request& request) const {
+  needSource(reference, request);
+  struct stat meta {};
+  if (fstat(request.sourceFd, &meta) != 0) throwIo("stat dir:" + toUtf8(reference.path));
+  if (!S_ISDIR(meta.st_mode)) throw Error("image", Code::invalid, "dir:" + toUtf8(reference.path) + " is not a directory");
+  Resolved out;
+  out.reference = reference.text;
+  out.source = "dir";
+  out.layers.push_back({{}, request.sourceFd, request.caller.uid != 0, {}});
+  return out;
+}
+
+Resolved ImageLibrary::present(const ImageRecord& record, std::string reference, std::string configText, bool forUse) const {
+  Resolved out;
+  out.reference = std::move(reference);
+  out.digest = record.manifest;
+  out.source = record.source;
+  out.configJson = std::move(configText);
+  out.bytes = record.bytes;
+  out.createdNs = record.createdNs;
+  for (const LayerRecord& l : record.layers) out.layers.push_back({layers_.pathOf(l.diffId), -1, false, l});
+  if (!forUse) return out;
+  // overlayfs refuses a directory twice. Of equal layers only the highest shows.
+  std::set<std::string> seen;
+  std::vector<ResolvedLayer> stack;
+  for (auto it = out.layers.rbegin(); it != out.layers.rend(); ++it) {
+    if (!seen.insert(it->record.diffId).second) continue;
+    stack.push_back(*it);
+    const auto layer = layers_.find(it->record.diffId);
+    if (layer && layer->facts.opaqueRoot) break;  // overlayfs does not look for that mark on a layer's root
+  }
+  std::reverse(stack.begin(), stack.end());
+  out.layers = std::move(stack);
+  return out;
+}
+
+Resolved ImageLibrary::inspect(const Request& request, const Watch& watch) {
+  const Reference reference = parseReference(request.reference);
+  switch (reference.kind) {
+    case Reference::Kind::host:
+      return hostImage();
+    case Reference::Kind::dir:
+      return directory(reference, request);
+    case Reference::Kind::registry:
+      refuseRegistry(reference.text);
+    case Reference::Kind::stored: {
+      const std::optional<ImageRecord> record = images_.find(reference.name);
+      if (!record) refuseRegistry(reference.text);
+      return present(*record, record->name, blobs_.read(record->config).value_or(std::string()), false);
+    }
+    default:
+      break;
+  }
+  const std::unique_ptr<Source> source = openSource(reference, request, watch);
+  const Documents docs = readDocuments(*source, std::string(reference.source()) + ":" + toUtf8(reference.path));
+  ImageRecord record{
+      reference.text, reference.text, std::string(reference.source()), docs.manifest.digest, docs.parsed.config.digest, 0, 0, {}};
+  if (const auto stored = images_.find(reference.text); stored && stored->manifest == record.manifest) record = *stored;
+  if (record.layers.empty())
+    for (size_t i = 0; i < docs.parsed.layers.size(); ++i)
+      record.layers.push_back(
+          {docs.parsed.layers[i].digest, docs.config.diffIds[i], docs.parsed.layers[i].mediaType, docs.parsed.layers[i].size});
+  return present(record, reference.text, docs.configText, false);
+}
+
+void ImageLibrary::release(std::string_view lease) {
+  checkLeaseOwner(lease);
+  bool orphaned = false;
+  {
+    const UniqueFd held = root_.lock();
+    std::set<std::string> ended;
+    for (const Lease& l : images_.leases())
+      if (l.owner == lease) ended.insert(l.manifest);
+    if (!images_.release(lease)) return;
+    for (const ImageRecord& record : images_.list()) ended.erase(record.manifest);
+    orphaned = !ended.empty();  // its name went to another image while the zone ran
+  }
+  if (orphaned) collect();
+}
+
+std::vector<Resolved> ImageLibrary::list() {
+  std::vector<Resolved> out;
+  for (const ImageRecord& record : images_.list())
+    out.push_back(present(record, record.name, blobs_.read(record.config).value_or(std::string()), false));
+  return out;
+}
+
+void ImageLibrary::remove(std::string_view text) {
+  const Reference reference = parseReference(text);
+  const std::string name = reference.kind == Reference::Kind::stored ? reference.name : reference.text;
+  {
+    const UniqueFd held = root_.lock();
+    const std::optional<ImageRecord> record = images_.find(name);
+    if (!record)
+      throw Error("image", Code::notFound, "image '" + toUtf8(text) + "' is not in the store", "rauha image list shows what is there");
+    for (const Lease& lease : images_.leases())
+      if (lease.name == name || lease.manifest == record->manifest)
+        throw Error("image", Code::busy,
+                    "image '" + toUtf8(text) + "' is in use by " + (lease.owner.empty() ? "a call that is preparing it" : lease.owner),
+                    "delete the zone first: rauha zone list, rauha zone delete NAME");
+    images_.remove(name);
+  }
+  collect();
+}
+
+void ImageLibrary::collect() {
+  std::vector<std::string> trash;
+  {
+    const UniqueFd held = root_.lock();
+    std::set<std::string> keepLayers, keepBlobs;
+    for (const ImageRecord& r : images_.list()) {
+      keepBlobs.insert({r.manifest, r.config});
+      for (const LayerRecord& l : r.layers) keepLayers.insert(l.diffId);
+    }
+    for (const Lease& l : images_.leases()) {
+      keepBlobs.insert({l.manifest, l.config});
+      keepLayers.insert(l.diffIds.begin(), l.diffIds.end());
+    }
+    for (const std::string& diffId : layers_.diffIds())
+      if (keepLayers.count(diffId) == 0) trash.push_back(layers_.hide(diffId));
+    for (const std::string& digest : blobs_.digests())
+      if (keepBlobs.count(digest) == 0) blobs_.remove(digest);
+  }
+  for (const std::string& name : trash) removeTree(root_.tmp(), name);
+}
+
+void ImageLibrary::reconcile(const std::vector<std::string_view>& living) {
+  {
+    const UniqueFd held = root_.lock();
+    for (const Lease& lease : images_.leases())
+      if (!lease.owner.empty() && std::find(living.begin(), living.end(), lease.owner) == living.end()) images_.endLease(lease);
+  }
+  removeLeftovers();
+  collect();
+}
+
+void ImageLibrary::removeLeftovers() {
+  constexpr std::string_view kLayer = "layer-";
+  for (const std::string& name : namesIn(root_.tmp(), "the temporary files")) {
+    if (name.compare(0, kLayer.size(), kLayer) == 0) {
+      const UniqueFd working = root_.tryLockLayer(name.substr(kLayer.size()));
+      if (working) removeTree(root_.tmp(), name);
+    } else if (!isHeld(root_.tmp(), name)) {
+      removeTree(root_.tmp(), name);
+    }
+  }
+  for (const std::string& hex : namesIn(root_.locks(), "the locks"))
+    if (const UniqueFd working = root_.tryLockLayer(hex)) unlinkat(root_.locks(), hex.c_str(), 0);
+}
+
+}  // namespace rauha::oci

@@ -1,0 +1,84 @@
+#pragma once
+// The image library: what the plugin can do, in plain C++ and without the ABI. Resolving takes a reference to layers that are ready;
+// the other functions look after what was resolved or imported. Thread: [any]. Errors: rauha::Error of class "image".
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "plugins/image-oci/blob_store.h"
+#include "plugins/image-oci/files.h"
+#include "plugins/image-oci/image_store.h"
+#include "plugins/image-oci/layer_store.h"
+#include "plugins/image-oci/limits.h"
+#include "plugins/image-oci/reference.h"
+#include "plugins/image-oci/source.h"
+#include "plugins/image-oci/source_host.h"
+#include "plugins/image-oci/watch.h"
+
+namespace rauha::oci {
+
+struct Request {
+  std::string_view reference;
+  int sourceFd = -1;  // borrowed
+  Caller caller;
+  std::string_view lease;  // zone id; empty: none
+  std::string_view name;   // import
+};
+
+struct ResolvedLayer {
+  std::string path;  // empty: directoryFd
+  int directoryFd = -1;
+  bool ownerMapping = false;  // else the zone's ids
+  LayerRecord record;
+};
+
+struct Resolved {
+  std::string reference, digest, source, configJson;
+  uint64_t bytes = 0;
+  int64_t createdNs = 0;
+  std::vector<ResolvedLayer> layers;  // lowest first
+  std::vector<HostEntry> mounts;
+  std::vector<std::string> notes;  // what unpacking left out, for the log
+};
+
+class ImageLibrary final {
+ public:
+  // path: the store's directory. Makes it.
+  ImageLibrary(const std::string& path, Limits limits);
+  Resolved resolve(const Request& request, const Watch& watch);
+  Resolved inspect(const Request& request, const Watch& watch);
+  Resolved importImage(const Request& request, const Watch& watch);
+  void release(std::string_view lease);
+  std::vector<Resolved> list();
+  void remove(std::string_view reference);
+  void reconcile(const std::vector<std::string_view>& living);
+
+ private:
+  struct Documents {
+    Descriptor manifest;
+    Manifest parsed;
+    Config config;
+    std::string manifestText, configText;
+  };
+  std::unique_ptr<Source> openSource(const Reference& reference, const Request& request, const Watch& watch) const;
+  Documents readDocuments(Source& source, const std::string& what) const;
+  Resolved resolveSource(const Reference& reference, const Request& request, const std::string& name, const Watch& watch);
+  Resolved resolveStored(const Reference& reference, const Request& request);
+  Resolved directory(const Reference& reference, const Request& request) const;
+  ImageRecord store(const Reference& reference, const std::string& name, const Documents& docs, Source& source, const Watch& watch,
+                    std::vector<std::string>& notes);
+  Resolved present(const ImageRecord& record, std::string reference, std::string configText, bool forUse) const;
+  // Removes what neither an image nor a lease needs.
+  void collect();
+  void removeLeftovers();
+
+  StoreRoot root_;
+  Limits limits_;
+  BlobStore blobs_;
+  LayerStore layers_;
+  ImageStore images_;
+};
+
+}  // namespace rauha::oci

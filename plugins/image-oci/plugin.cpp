@@ -1,0 +1,165 @@
+// The plugin's border: rauha.image/1 to the image library and back. Nothing is decided here.
+
+#include <toml++/toml.h>
+#include <rauha/plugin.hpp>
+
+#include <string>
+
+#include "core/base/error.h"
+#include "core/base/units.h"
+#include "core/base/utf8.h"
+#include "plugins/image-oci/library.h"
+
+namespace rauha::oci {
+namespace {
+
+// The library's errors carry the same numbers as rauha_status.
+template <typename F>
+auto guarded(F&& f) {
+  try {
+    return f();
+  } catch (const Error& e) {
+    throw sdk::Error(static_cast<rauha_status>(e.code()), e.text(), e.hint());
+  }
+}
+
+uint64_t positive(const toml::node& value, std::string_view key) {
+  const auto number = value.value_exact<int64_t>();
+  if (!number || *number <= 0) throw Error("image", Code::invalid, std::string(key) + " of the image plugin is no whole number above 0");
+  return static_cast<uint64_t>(*number);
+}
+
+Limits limitsFrom(std::string_view text) {
+  Limits out;
+  toml::table table;
+  try {
+    table = toml::parse(text);
+  } catch (const toml::parse_error& e) {
+    throw Error("image", Code::invalid,
+                "configuration of the image plugin, line " + std::to_string(e.source().begin.line) + ": " + std::string(e.description()));
+  }
+  for (const auto& [key, value] : table) {
+    if (key.str() == "layer_bytes_max") {
+      const auto bytes = parseBytes(value.value_exact<std::string_view>().value_or(""));
+      if (!bytes || *bytes == 0)
+        throw Error("image", Code::invalid, "layer_bytes_max of the image plugin is no size",
+                    "write it with a unit, for example \"64GiB\"");
+      out.layerBytesMax = *bytes;
+    } else if (key.str() == "entries_max") {
+      out.entriesMax = positive(value, "entries_max");
+    } else {
+      throw Error("image", Code::invalid, "unknown key '" + toUtf8(key.str()) + "' in the configuration of the image plugin",
+                  "it knows layer_bytes_max and entries_max");
+    }
+  }
+  return out;
+}
+
+class ImageOci {
+ public:
+  ImageOci(sdk::Host host, std::string_view config)
+      : host_(host), library_(guarded([&] {
+          return std::make_unique<ImageLibrary>(std::string(host.stateDir()) + "/plugins/image-oci", limitsFrom(config));
+        })) {}
+
+  void resolve(sdk::Call& call, const rauha_image_request& request, const rauha_image_sink& sink) {
+    guarded([&] { push(library_->resolve(requestOf(request), watchOf(call)), sink); });
+  }
+  void inspect(sdk::Call& call, const rauha_image_request& request, const rauha_image_sink& sink) {
+    guarded([&] { push(library_->inspect(requestOf(request), watchOf(call)), sink); });
+  }
+  void importImage(sdk::Call& call, const rauha_image_request& request, const rauha_image_sink& sink) {
+    guarded([&] { push(library_->importImage(requestOf(request), watchOf(call)), sink); });
+  }
+  void list(sdk::Call&, const rauha_image_sink& sink) {
+    guarded([&] {
+      for (const Resolved& image : library_->list()) push(image, sink);
+    });
+  }
+  void release(sdk::Call&, std::string_view lease) {
+    guarded([&] { library_->release(lease); });
+  }
+  void remove(sdk::Call&, std::string_view reference) {
+    guarded([&] { library_->remove(reference); });
+  }
+  void reconcile(sdk::Call&, const std::vector<std::string_view>& leases) {
+    guarded([&] { library_->reconcile(leases); });
+  }
+
+ private:
+  static Request requestOf(const rauha_image_request& raw) {
+    sdk::refuseUnknownFlags(raw.flags, 0, "image request");
+    Request out;
+    out.reference = sdk::view(raw.reference);
+    out.sourceFd = raw.source_fd_borrow;
+    out.caller = {raw.caller_uid, raw.caller_gid};
+    out.lease = sdk::view(raw.lease);
+    out.name = sdk::view(raw.name);
+    return out;
+  }
+  static Watch watchOf(const sdk::Call& call) {
+    return {[&call] { call.check(); }, [&call](std::string_view what, uint64_t done, uint64_t total) { call.progress(what, done, total); },
+            call.cancelFd()};
+  }
+  static rauha_str optional(std::string_view text) { return text.empty() ? rauha_str{nullptr, 0} : sdk::str(text); }
+
+  void push(const Resolved& image, const rauha_image_sink& sink) const {
+    for (const std::string& note : image.notes) host_.log(RAUHA_LOG_INFO, "image " + image.reference + ": " + note);
+    rauha_image_info info{};
+    info.struct_size = sizeof info;
+    info.reference = sdk::str(image.reference);
+    info.digest = optional(image.digest);
+    info.source = sdk::str(image.source);
+    info.config_json = optional(image.configJson);
+    info.size = image.bytes;
+    info.created_ns = image.createdNs;
+    sink.info(sink.context, &info);
+    for (const ResolvedLayer& layer : image.layers) pushLayer(layer, sink);
+    for (const HostEntry& entry : image.mounts) pushMount(entry, sink);
+  }
+
+  static void pushLayer(const ResolvedLayer& layer, const rauha_image_sink& sink) {
+    rauha_image_layer out{};
+    out.struct_size = sizeof out;
+    out.id_mapping = layer.ownerMapping ? RAUHA_LAYER_ID_OWNER : RAUHA_LAYER_ID_ZONE;
+    out.directory_fd_borrow = layer.directoryFd;
+    out.path = optional(layer.path);
+    out.digest = optional(layer.record.digest);
+    out.diff_id = optional(layer.record.diffId);
+    out.media_type = optional(layer.record.mediaType);
+    out.size = layer.record.size;
+    sink.layer(sink.context, &out);
+  }
+
+  static void pushMount(const HostEntry& entry, const rauha_image_sink& sink) {
+    rauha_image_mount out{};
+    out.struct_size = sizeof out;
+    out.flags = (entry.optional ? RAUHA_MOUNT_OPTIONAL : 0u) | (entry.exec ? RAUHA_MOUNT_EXEC : 0u);
+    switch (entry.kind) {
+      case HostEntry::Kind::bind:
+        out.kind = RAUHA_MOUNT_BIND;
+        break;
+      case HostEntry::Kind::symlink:
+        out.kind = RAUHA_MOUNT_SYMLINK;
+        break;
+      case HostEntry::Kind::file:
+        out.kind = RAUHA_MOUNT_FILE;
+        break;
+      case HostEntry::Kind::directory:
+        out.kind = RAUHA_MOUNT_DIRECTORY;
+        break;
+    }
+    out.number = entry.mode;
+    out.source = optional(entry.source);
+    out.target = sdk::str(entry.target);
+    sink.mount(sink.context, &out);
+  }
+
+  sdk::Host host_;
+  std::unique_ptr<ImageLibrary> library_;
+};
+
+}  // namespace
+}  // namespace rauha::oci
+
+RAUHA_IMAGE_PLUGIN(rauha::oci::ImageOci, "image-oci", "0.1.0", "Apache-2.0");

@@ -1,0 +1,47 @@
+#pragma once
+// What a user may write after --image, taken apart. A value; parsing touches nothing.
+//
+//   host                      the machine's own programs
+//   dir:PATH                  a directory that already is a root file system
+//   oci:DIR[:TAG|@DIGEST]     an OCI image layout
+//   oci-archive:FILE[:TAG]    the same in a tar file
+//   docker-archive:FILE[:REF] the output of `docker save`
+//   NAME[:TAG]                a name in the store (import); what is not there may be meant for a registry
+//
+// PATH of the archive and layout forms ends at the last ':' whose rest is a valid tag; REF may itself hold one ':' ("name:tag").
+// Whoever opens the path for us must cut it in the same way (path()).
+
+#include <string>
+#include <string_view>
+
+namespace rauha::oci {
+
+struct Reference {
+  enum class Kind { host, dir, oci, ociArchive, dockerArchive, stored, registry };
+  Kind kind = Kind::stored;
+  std::string text;    // as written
+  std::string path;    // of dir, oci, ociArchive, dockerArchive
+  std::string tag;     // of oci, ociArchive; the whole REF of dockerArchive; empty: none given
+  std::string digest;  // "sha256:…" of oci:DIR@DIGEST; else empty
+  std::string name;    // stored: "name:tag", the tag always there
+
+  bool needsSource() const noexcept {
+    return kind == Kind::dir || kind == Kind::oci || kind == Kind::ociArchive || kind == Kind::dockerArchive;
+  }
+  // "oci", "dir", …
+  std::string_view source() const noexcept;
+};
+
+// Throws Error invalid for what is malformed, with the reason; unsupported for transports that Rauha does not have.
+Reference parseReference(std::string_view text);
+
+// "name[:tag]" of the store, the tag ":latest" added when missing. Throws Error invalid.
+std::string parseStoredName(std::string_view text);
+
+// A stored name made from a reference: "oci:/a/My Image:1" -> "my-image:1".
+std::string nameFor(const Reference& reference);
+
+// The error for a registry reference that is not in the store.
+[[noreturn]] void refuseRegistry(std::string_view text);
+
+}  // namespace rauha::oci

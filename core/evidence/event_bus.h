@@ -38,8 +38,8 @@ struct SubscriptionState;
 struct BusState;
 }  // namespace detail
 
-// The events of one zone while a task runs. Keeps at most kCapacity; the last kReserve places are only for core's events and for warnings
-// and errors, so that chatter cannot push out how the task ended. Dropping the Collector ends the collection.
+// The events of one zone while a task runs. Keeps at most kCapacity; the last kReserve places are only for core's events, so that a
+// plugin's chatter cannot push out how the task ended. Dropping the Collector ends the collection.
 class Collector final {
  public:
   static constexpr size_t kCapacity = 256;
@@ -82,13 +82,13 @@ class Subscription final {
 class EventBus final {
  public:
   explicit EventBus(EventBusOptions options = {});
-  ~EventBus();
+  ~EventBus();  // on the event loop, when subscribe() was ever called; waiting subscribers are rejected
   EventBus(const EventBus&) = delete;
   EventBus& operator=(const EventBus&) = delete;
 
   // [any thread] Completes the event (number, time) and passes it on; returns its number, 0 when the flood guard refused it. Texts are
-  // made UTF-8, one line and bounded (message 1 KiB, 32 attributes of 4 KiB). A name that is none becomes "evidence.malformed" and is kept
-  // as attribute. Only an allocation failure is lost: never throws.
+  // made UTF-8, one line and bounded (message 1 KiB, 32 attributes of 4 KiB, 8 KiB together). A name that is none becomes
+  // "evidence.malformed" and is kept as attribute. Only an allocation failure is lost: never throws.
   uint64_t emit(Event event) noexcept;
   // [any thread] Announces what the flood guard refused so far; otherwise told a second after a flood began, with the next event.
   void flush() noexcept;
@@ -103,7 +103,7 @@ class EventBus final {
   Counters counters() const;
 
  private:
-  std::shared_ptr<detail::BusState> state_;
+  std::unique_ptr<detail::BusState> state_;
 };
 
 // The wire form; empty texts become absent.

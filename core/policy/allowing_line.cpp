@@ -66,11 +66,21 @@ std::string allowingLine(std::string_view feature, std::string_view value) {
   if (found == kFeatures.end()) return {};
   std::string line(feature);
   switch (found->shape) {
-    case Shape::text: line += " = " + quoted(value); break;
-    case Shape::list: line += " = [" + quoted(value) + "]"; break;
-    case Shape::number: line += " = " + (isNumber(value) ? std::string(value) : "…"); break;
-    case Shape::boolean: line += " = " + std::string(value == "true" ? "true" : "false"); break;
-    case Shape::device: line += " = [{path = " + quoted(value) + ", access = \"rw\"}]"; break;
+    case Shape::text:
+      line += " = " + quoted(value);
+      break;
+    case Shape::list:
+      line += " = [" + quoted(value) + "]";
+      break;
+    case Shape::number:
+      line += " = " + (isNumber(value) ? std::string(value) : "…");
+      break;
+    case Shape::boolean:
+      line += " = " + std::string(value == "true" ? "true" : "false");
+      break;
+    case Shape::device:
+      line += " = [{path = " + quoted(value) + ", access = \"rw\"}]";
+      break;
   }
   const bool host = value == "host" && (feature == "network.mode" || feature == "user_namespace");
   return host ? line + " in a policy of type = \"privileged\"" : line;

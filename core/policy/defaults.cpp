@@ -21,7 +21,8 @@ constexpr std::array<std::string_view, 8> kStrictLayers = {"user_namespace", "se
                                                            "cgroup_cpu",     "cgroup_memory", "cgroup_pids", "network"};
 
 // Without these a run would be something else than its policy says: root of the host, unlimited, or connected.
-constexpr std::array<std::string_view, 6> kBaseLayers = {"user_namespace", "seccomp", "capabilities", "cgroup_memory", "cgroup_pids", "network"};
+constexpr std::array<std::string_view, 6> kBaseLayers = {"user_namespace", "seccomp",     "capabilities",
+                                                         "cgroup_memory",  "cgroup_pids", "network"};
 
 struct Numbers {
   uint32_t cpuMillis;
@@ -32,20 +33,26 @@ struct Numbers {
 
 Numbers numbersOf(schema::ZoneType type) noexcept {
   switch (type) {
-    case schema::ZoneType::TASK: return {2000, 2 * kGiB, 512, 4096, 600'000, 2000, 512 * kMiB, 256 * kMiB};
-    case schema::ZoneType::STRICT: return {1000, kGiB, 256, 1024, 300'000, 2000, 256 * kMiB, 128 * kMiB};
+    case schema::ZoneType::TASK:
+      return {2000, 2 * kGiB, 512, 4096, 600'000, 2000, 512 * kMiB, 256 * kMiB};
+    case schema::ZoneType::STRICT:
+      return {1000, kGiB, 256, 1024, 300'000, 2000, 256 * kMiB, 128 * kMiB};
     case schema::ZoneType::STANDARD:
-    case schema::ZoneType::PRIVILEGED: return {0, 4 * kGiB, 4096, 65536, 0, 10'000, kGiB, 256 * kMiB};
+    case schema::ZoneType::PRIVILEGED:
+      return {0, 4 * kGiB, 4096, 65536, 0, 10'000, kGiB, 256 * kMiB};
   }
   return {1000, kGiB, 256, 1024, 300'000, 2000, 256 * kMiB, 128 * kMiB};
 }
 
 std::span<const std::string_view> capabilitiesOf(schema::ZoneType type) noexcept {
   switch (type) {
-    case schema::ZoneType::TASK: return kTaskCapabilities;
+    case schema::ZoneType::TASK:
+      return kTaskCapabilities;
     case schema::ZoneType::STANDARD:
-    case schema::ZoneType::PRIVILEGED: return kStandardCapabilities;
-    case schema::ZoneType::STRICT: break;
+    case schema::ZoneType::PRIVILEGED:
+      return kStandardCapabilities;
+    case schema::ZoneType::STRICT:
+      break;
   }
   return {};
 }
@@ -53,9 +60,12 @@ std::span<const std::string_view> capabilitiesOf(schema::ZoneType type) noexcept
 std::span<const std::string_view> layersOf(schema::ZoneType type) noexcept {
   switch (type) {
     case schema::ZoneType::TASK:
-    case schema::ZoneType::STANDARD: return kBaseLayers;
-    case schema::ZoneType::PRIVILEGED: return {};
-    case schema::ZoneType::STRICT: break;
+    case schema::ZoneType::STANDARD:
+      return kBaseLayers;
+    case schema::ZoneType::PRIVILEGED:
+      return {};
+    case schema::ZoneType::STRICT:
+      break;
   }
   return kStrictLayers;
 }

@@ -1,6 +1,6 @@
 #pragma once
-// What a policy means by what it does not say: the defaults of each type. docs/policy.md prints them, the files in policies/ spell them out,
-// and a test holds the three together.
+// What a policy means by what it does not say: the defaults of each type. docs/policy.md prints them, the files in policies/ spell them
+// out, and a test holds the three together.
 
 #include <schemas/policy.capnp.h>
 

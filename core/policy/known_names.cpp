@@ -48,7 +48,7 @@ constexpr std::array<std::string_view, 41> kCapabilities = {"chown",
                                                             "bpf",
                                                             "checkpoint_restore"};
 
-constexpr std::array<std::string_view, 10> kLayers = {"user_namespace", "seccomp",       "landlock",    "capabilities", "cgroup_cpu",
+constexpr std::array<std::string_view, 10> kLayers = {"user_namespace", "seccomp",     "landlock",  "capabilities", "cgroup_cpu",
                                                       "cgroup_memory",  "cgroup_pids", "cgroup_io", "network",      "enforcer"};
 
 // Longer words are nobody's slip; bounds the matrix.

@@ -61,7 +61,8 @@ const TomlNode* Section::take(std::string_view key, TomlNode::Kind kind, std::st
 const TomlNode* Section::array(std::string_view key, std::string_view example) {
   const TomlNode* node = take(key, TomlNode::Kind::array, example);
   if (node != nullptr && node->children.size() > kMaxPolicyEntries) {
-    problem(key, "has " + std::to_string(node->children.size()) + " entries, at most " + std::to_string(kMaxPolicyEntries) + " are allowed");
+    problem(key,
+            "has " + std::to_string(node->children.size()) + " entries, at most " + std::to_string(kMaxPolicyEntries) + " are allowed");
     return nullptr;
   }
   return node;

@@ -61,7 +61,9 @@ TomlNode convert(const toml::node& in, size_t depth) {
       out.kind = TomlNode::Kind::table;
       convertTable(*in.as_table(), out, depth);
       break;
-    default: out.kind = TomlNode::Kind::time; break;
+    default:
+      out.kind = TomlNode::Kind::time;
+      break;
   }
   return out;
 }
@@ -89,13 +91,20 @@ TomlNode parseToml(std::string_view text, size_t maxBytes) {
 
 std::string_view kindName(TomlNode::Kind kind) noexcept {
   switch (kind) {
-    case TomlNode::Kind::text: return "a string";
-    case TomlNode::Kind::integer: return "an integer";
-    case TomlNode::Kind::real: return "a fraction";
-    case TomlNode::Kind::boolean: return "a boolean";
-    case TomlNode::Kind::time: return "a date or time";
-    case TomlNode::Kind::array: return "an array";
-    case TomlNode::Kind::table: return "a table";
+    case TomlNode::Kind::text:
+      return "a string";
+    case TomlNode::Kind::integer:
+      return "an integer";
+    case TomlNode::Kind::real:
+      return "a fraction";
+    case TomlNode::Kind::boolean:
+      return "a boolean";
+    case TomlNode::Kind::time:
+      return "a date or time";
+    case TomlNode::Kind::array:
+      return "an array";
+    case TomlNode::Kind::table:
+      return "a table";
   }
   return "unknown";
 }

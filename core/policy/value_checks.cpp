@@ -95,7 +95,7 @@ std::string badCidr(std::string_view cidr) {
 bool isHostDevice(std::string_view path) noexcept {
   static constexpr std::array<std::string_view, 4> exact = {"/dev/mem", "/dev/kmem", "/dev/port", "/dev/kmsg"};
   static constexpr std::array<std::string_view, 16> prefixes = {
-      "/dev/sd",   "/dev/hd", "/dev/vd", "/dev/xvd", "/dev/nvme",  "/dev/mmcblk", "/dev/loop",  "/dev/dm-",
+      "/dev/sd",     "/dev/hd", "/dev/vd", "/dev/xvd", "/dev/nvme", "/dev/mmcblk", "/dev/loop",   "/dev/dm-",
       "/dev/mapper", "/dev/md", "/dev/sr", "/dev/ram", "/dev/zram", "/dev/disk/",  "/dev/block/", "/dev/mtd"};
   return std::find(exact.begin(), exact.end(), path) != exact.end() ||
          std::any_of(prefixes.begin(), prefixes.end(), [&](std::string_view p) { return path.substr(0, p.size()) == p; });

@@ -52,7 +52,8 @@ std::vector<std::string> policyWarnings(schema::Policy::Reader policy) {
         out.push_back("capabilities " + std::string(risk.capability) + ": " + std::string(risk.consequence));
   for (const auto device : policy.getDevices()) out.push_back("devices " + std::string(view(device.getPath())) + ": shared with the host");
   for (const auto name : policy.getSyscalls().getAllow())
-    out.push_back("syscalls.allow " + std::string(view(name)) + ": not in the default list, so the kernel's code for it is open to the zone");
+    out.push_back("syscalls.allow " + std::string(view(name)) +
+                  ": not in the default list, so the kernel's code for it is open to the zone");
   warnLimits(policy, out);
   return out;
 }

@@ -36,15 +36,19 @@ class Records final {
 template <typename Token>
 void checkToken(const Token* token, schema::Policy::Reader policy, std::string_view feature) {
   if (token != nullptr && token->policyDigest() == text(policy.getDigest()) && Token::from(policy)) return;
-  throw Error("policy", Code::denied, "policy '" + text(policy.getName()) + "': " + std::string(feature) + " = \"host\" is not allowed here",
+  throw Error("policy", Code::denied,
+              "policy '" + text(policy.getName()) + "': " + std::string(feature) + " = \"host\" is not allowed here",
               "needs " + allowingLine(feature, "host"), std::string(feature));
 }
 
 uint32_t networkNumber(schema::NetworkMode mode) {
   switch (mode) {
-    case schema::NetworkMode::ISOLATED: return RAUHA_NETWORK_ISOLATED;
-    case schema::NetworkMode::BRIDGED: return RAUHA_NETWORK_BRIDGED;
-    case schema::NetworkMode::HOST: return RAUHA_NETWORK_HOST;
+    case schema::NetworkMode::ISOLATED:
+      return RAUHA_NETWORK_ISOLATED;
+    case schema::NetworkMode::BRIDGED:
+      return RAUHA_NETWORK_BRIDGED;
+    case schema::NetworkMode::HOST:
+      return RAUHA_NETWORK_HOST;
   }
   throw Error("policy", Code::unsupported, "network.mode has the unknown number " + std::to_string(static_cast<unsigned>(mode)));
 }

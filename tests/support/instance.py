@@ -16,7 +16,7 @@ import tempfile
 import time
 
 from . import procs
-from .waiting import eventually
+from .waiting import eventually, patient
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 BIN = pathlib.Path(os.environ.get("RAUHA_BIN") or pathlib.Path(os.environ.get("RAUHA_BUILD", REPOSITORY / "build")) / "bin").resolve()
@@ -144,6 +144,7 @@ class Running:
         return self._out.read()
 
     def wait(self, timeout=60):
+        timeout = patient(timeout)
         try:
             self.process.wait(timeout)
         except subprocess.TimeoutExpired:

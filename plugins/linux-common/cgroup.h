@@ -20,9 +20,9 @@ enum class Layout { v2, hybrid };
 // Where the trees of this machine are. Detected from /proc/self/mountinfo and /proc/self/cgroup, never assumed.
 struct Hierarchies {
   Layout layout = Layout::v2;
-  std::string v2Root;                                         // mount point of the v2 tree; empty: none, nothing can run
-  std::vector<std::pair<std::string, std::string>> v1;       // controller -> mount point; empty on pure v2
-  std::vector<std::string> v2Controllers;                     // of the v2 root's cgroup.controllers
+  std::string v2Root;                                   // mount point of the v2 tree; empty: none, nothing can run
+  std::vector<std::pair<std::string, std::string>> v1;  // controller -> mount point; empty on pure v2
+  std::vector<std::string> v2Controllers;               // of the v2 root's cgroup.controllers
 };
 Hierarchies detect();
 
@@ -32,7 +32,8 @@ struct Member {
 };
 
 struct Usage {
-  uint64_t cpuUserUs = 0, cpuSystemUs = 0, memoryPeakBytes = 0, pidsPeak = 0, ioReadBytes = 0, ioWriteBytes = 0, oomKills = 0, pidsRefused = 0;
+  uint64_t cpuUserUs = 0, cpuSystemUs = 0, memoryPeakBytes = 0, pidsPeak = 0, ioReadBytes = 0, ioWriteBytes = 0, oomKills = 0,
+           pidsRefused = 0;
   std::vector<std::string> partial;  // what is missing or inexact, one line each
 };
 

@@ -121,7 +121,7 @@ Placement choosePlacement(const std::string& configured, const std::string& ownV
     while (path.ends_with('/')) path.remove_suffix(1);
     return std::string(path);
   };
-  if (!configured.empty()) return {trimmed(configured), ""};
+  if (!configured.empty()) return {trimmed(configured) + "/" + instance, ""};
   constexpr std::string_view kDelegated = ".service/daemon";
   const std::string own = trimmed(ownV2Path);
   if (!own.ends_with(kDelegated)) return {instance, ""};
@@ -289,7 +289,7 @@ Layer GroupTree::setCpu(const std::string& zoneId, const Limits& limits) const {
   bool v1 = false;
   const std::string group = groupFor(zoneId, "cpu", v1);
   if (group.empty()) return absent("cgroup_cpu", "cpu");
-  Layer out{"cgroup_cpu", Armed::full, v1 ? "v1" : "v2", "", ""};
+  Layer out{"cgroup_cpu", Armed::full, v1 ? "v1 hybrid" : "v2", "", ""};
   const Setter s{out};
   if (limits.cpuMillis) {
     // The kernel's smallest quota is 1 ms: a hundredth of a core needs a long period.
@@ -314,7 +314,7 @@ Layer GroupTree::setMemory(const std::string& zoneId, const Limits& limits) cons
   bool v1 = false;
   const std::string group = groupFor(zoneId, "memory", v1);
   if (group.empty()) return absent("cgroup_memory", "memory");
-  Layer out{"cgroup_memory", Armed::full, v1 ? "v1" : "v2", "", ""};
+  Layer out{"cgroup_memory", Armed::full, v1 ? "v1 hybrid" : "v2", "", ""};
   const Setter s{out};
   const std::string swapFile = group + (v1 ? "/memory.memsw.limit_in_bytes" : "/memory.swap.max");
   const bool swapControl = exists(swapFile);
@@ -349,7 +349,7 @@ Layer GroupTree::setPids(const std::string& zoneId, const Limits& limits) const 
   bool v1 = false;
   const std::string group = groupFor(zoneId, "pids", v1);
   if (group.empty()) return absent("cgroup_pids", "pids");
-  Layer out{"cgroup_pids", Armed::full, v1 ? "v1" : "v2", "", ""};
+  Layer out{"cgroup_pids", Armed::full, v1 ? "v1 hybrid" : "v2", "", ""};
   if (!limits.pids) return out;
   const std::string value = *limits.pids == 0 ? "max" : std::to_string(*limits.pids);
   if (Setter{out}.set(group + "/pids.max", value)) out.detail += ", " + value;
@@ -360,7 +360,7 @@ Layer GroupTree::setIo(const std::string& zoneId, const Limits& limits, const st
   bool v1 = false;
   const std::string group = groupFor(zoneId, "io", v1);
   if (group.empty()) return absent("cgroup_io", "io");
-  Layer out{"cgroup_io", Armed::full, v1 ? "v1" : "v2", "", ""};
+  Layer out{"cgroup_io", Armed::full, v1 ? "v1 hybrid" : "v2", "", ""};
   const Setter s{out};
   if (!ioDevice) {
     out.state = Armed::missing;
@@ -409,7 +409,7 @@ std::vector<Layer> GroupTree::probe(const std::optional<std::string>& ioDevice) 
       out.push_back(absent(name, c));
       continue;
     }
-    Layer layer{name, Armed::full, v1 ? "v1" : "v2", "", ""};
+    Layer layer{name, Armed::full, v1 ? "v1 hybrid" : "v2", "", ""};
     if (c == "io" && !ioDevice)
       layer = {name, Armed::missing, layer.detail, "the state directory is not on a block device",
                "put the state directory on a disk file system"};

@@ -27,6 +27,9 @@ struct Limits {
   std::optional<uint64_t> ioReadBps, ioWriteBps;
 };
 
+// `now` with what `change` gives; a limit changed to 0 is absent.
+Limits merged(const Limits& now, const Limits& change);
+
 // One line of a device list, "c 1:3 rw", for zones whose root may make device nodes.
 using DeviceRule = std::string;
 
@@ -35,7 +38,8 @@ struct Placement {
   std::string base;         // below the v2 mount, no leading slash: "rauha", "system.slice/rauhad.service/zones"
   std::string enableBelow;  // first group, below the mount, whose subtree_control may be written; "" is the root of the tree
 };
-// configured: the operator's `cgroup_parent` or "". ownV2Path: of the calling process, as in /proc/self/cgroup. A daemon that sits in
+// configured: the operator's `cgroup_parent` or ""; the instance's name is a group below it, so that instances can share it. ownV2Path: of
+// the calling process, as in /proc/self/cgroup. A daemon that sits in
 // "<x>.service/daemon" was given <x>.service to manage (systemd Delegate=); else the base is the instance's name at the root.
 Placement choosePlacement(const std::string& configured, const std::string& ownV2Path, const std::string& instance);
 
@@ -68,6 +72,8 @@ class GroupTree final {
   std::vector<Member> membersOf(const std::string& zoneId) const;
   // Those of them that exist.
   std::vector<Member> existing(const std::string& zoneId) const;
+  // Limits that the kernel no longer has as they were set, one line each.
+  std::vector<std::string> differences(const std::string& zoneId, const Limits& limits) const;
   // Names of the groups found below the instance's groups in any hierarchy.
   std::vector<std::string> found() const;
   // What the limits are worth on this machine, nothing being made: the same four layers as create().

@@ -45,7 +45,7 @@ struct FakeTree : testing::Test {
 };
 
 TEST(Placement, OperatorThenDelegationThenInstance) {
-  EXPECT_EQ(choosePlacement("/my.slice/x/", "/a.service/daemon", "rauha").base, "my.slice/x");
+  EXPECT_EQ(choosePlacement("/my.slice/x/", "/a.service/daemon", "rauha").base, "my.slice/x/rauha");
   const Placement p = choosePlacement("", "/system.slice/rauhad.service/daemon", "rauha");
   EXPECT_EQ(p.base, "system.slice/rauhad.service/zones-rauha");
   EXPECT_EQ(p.enableBelow, "system.slice/rauhad.service");

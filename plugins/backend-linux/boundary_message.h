@@ -1,0 +1,24 @@
+#pragma once
+// What the shim is told about its zone: the Boundary message of schemas/boundary.capnp in a sealed memfd. Pure apart from the memfd.
+
+#include <string>
+#include <vector>
+
+#include "core/base/fd.h"
+#include "plugins/backend-linux/zone_spec.h"
+#include "plugins/linux-common/cgroup.h"
+
+namespace rauha::backend {
+
+struct BoundaryParts {
+  std::vector<cgroup::Member> groups;
+  uint32_t hostIdBase = 0;
+  std::string filter, noSuidFilter;  // BPF bytes; noSuidFilter empty: not wanted
+  std::string socketPath;            // empty: clients cannot come back (ephemeral)
+  std::string instance;
+};
+
+// Serialized (unpacked), sealed against every change, positioned at its start.
+UniqueFd writeBoundary(const ZoneSpec& spec, const BoundaryParts& parts);
+
+}  // namespace rauha::backend

@@ -1,0 +1,98 @@
+// `rauha image list|inspect|remove|import`
+#include "core/base/schema_error.h"
+#include "core/base/units.h"
+#include "core/evidence/result_json.h"
+#include "frontends/cli/client.h"
+#include "frontends/cli/commands.h"
+#include "frontends/cli/exit_code.h"
+#include "frontends/cli/inputs.h"
+#include "frontends/cli/output.h"
+#include "frontends/cli/report.h"
+
+namespace rauha::cli {
+namespace {
+
+int list(const Invocation& invocation) {
+  Arguments arguments("rauha image list", "List the images in the store.", "  rauha image list\n  rauha image list --json\n");
+  if (!arguments.parse(invocation)) return kOk;
+  Client client(instancePaths(arguments.root()));
+  const auto response = client.call([](schema::Rauha::Client& rauha) { return rauha.listImagesRequest().send(); });
+  throwOnError(response.getOutcome());
+  if (invocation.json) return printDocument(document("images", toJson(response.getImages()))), kOk;
+  Table table({"REFERENCE", "DIGEST", "SIZE", "LAYERS", "CREATED"});
+  for (const auto image : response.getImages())
+    table.add({str(image.getReference()), str(image.getDigest()).substr(0, 19), formatBytes(image.getSizeBytes()), std::to_string(image.getLayers().size()), str(image.getCreatedAt())});
+  printText(table.text());
+  return kOk;
+}
+
+int inspect(const Invocation& invocation) {
+  Arguments arguments("rauha image inspect", "Show an image: digest, layers, configuration. What is not stored is read, not imported.",
+                      "  rauha image inspect my-image:1\n  rauha image inspect oci:./layout:v1 --json\n");
+  std::optional<std::string> reference;
+  arguments.positional("IMAGE", reference, "an imported name, or oci:DIR[:TAG], oci-archive:FILE, docker-archive:FILE, dir:PATH, host", true);
+  if (!arguments.parse(invocation)) return kOk;
+  const UniqueFd source = openImageSource(*reference);
+  Client client(instancePaths(arguments.root()));
+  const auto response = client.call([&](schema::Rauha::Client& rauha) {
+    auto request = rauha.inspectImageRequest();
+    request.setReference(*reference);
+    if (source) request.setSource(passDescriptor(source.get()));
+    return request.send();
+  });
+  throwOnError(response.getOutcome());
+  if (invocation.json) return printDocument(toJson(response.getImage())), kOk;
+  printText(fieldLines(response.getImage()));
+  return kOk;
+}
+
+int remove(const Invocation& invocation) {
+  Arguments arguments("rauha image remove", "Remove an image's name, and every layer that nothing else needs.", "  rauha image remove my-image:1\n");
+  std::optional<std::string> reference;
+  arguments.positional("IMAGE", reference, "an imported name; `rauha image list` shows them", true);
+  if (!arguments.parse(invocation)) return kOk;
+  Client client(instancePaths(arguments.root()));
+  const auto response = client.call([&](schema::Rauha::Client& rauha) {
+    auto request = rauha.removeImageRequest();
+    request.setReference(*reference);
+    return request.send();
+  });
+  throwOnError(response.getOutcome());
+  if (invocation.json) return printDocument(document("removed", jsonString(*reference))), kOk;
+  printText("image " + printable(*reference) + " is removed\n");
+  return kOk;
+}
+
+int import(const Invocation& invocation) {
+  Arguments arguments("rauha image import", "Put a local image into the store, under a name.",
+                      "  rauha image import oci:./layout:v1 --name my-image:1\n  rauha image import docker-archive:./saved.tar\n");
+  std::optional<std::string> reference, name;
+  arguments.positional("IMAGE", reference, "oci:DIR[:TAG], oci-archive:FILE or docker-archive:FILE", true);
+  arguments.option("--name", name, "NAME", "the name to store it under (else made from the reference)");
+  if (!arguments.parse(invocation)) return kOk;
+  const UniqueFd source = openImageSource(*reference);
+  Client client(instancePaths(arguments.root()));
+  const auto response = client.call([&](schema::Rauha::Client& rauha) {
+    auto request = rauha.importImageRequest();
+    request.setReference(*reference);
+    if (source) request.setSource(passDescriptor(source.get()));
+    if (name) request.setName(*name);
+    return request.send();
+  });
+  throwOnError(response.getOutcome());
+  const auto image = response.getImage();
+  if (invocation.json) return printDocument(toJson(image)), kOk;
+  printText("image " + printable(str(image.getReference())) + " is stored (" + printable(str(image.getDigest())) + ", " + formatBytes(image.getSizeBytes()) + ")\n");
+  return kOk;
+}
+
+constexpr Subcommand kSubcommands[] = {{"list", "list the images in the store", list},
+                                       {"inspect", "show an image", inspect},
+                                       {"remove", "remove an image", remove},
+                                       {"import", "put a local image into the store", import}};
+
+}  // namespace
+
+int imageCommand(const Invocation& invocation) { return dispatch("image", kSubcommands, std::size(kSubcommands), invocation); }
+
+}  // namespace rauha::cli

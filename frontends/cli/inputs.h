@@ -1,0 +1,30 @@
+#pragma once
+// What a command opens for the daemon: repository, image source and policy, with the rights of whoever called us. The daemon is root and
+// must not open a caller's path; it gets descriptors and text.
+//
+// WARNING: nothing here may run with more rights than the caller's; that is the whole point of doing it in this program.
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "core/base/fd.h"
+
+namespace rauha::cli {
+
+// The directory, open for reading. forWriting: also checks that the caller may write in it. Throws Error "repository".
+UniqueFd openRepository(const std::string& path, bool forWriting);
+
+// The path inside "dir:", "oci:", "oci-archive:" and "docker-archive:" references, opened; no descriptor for every other reference.
+// A tag (or digest) behind the path is cut off by trying the longest path that exists. Throws Error "image".
+UniqueFd openImageSource(const std::string& reference);
+
+struct PolicyText {
+  std::string toml;
+  std::string source;  // what the user wrote
+};
+// A built-in policy's name (task, standard, strict, privileged) or a file of at most 1 MiB. A name wins over a file of that name: "./task"
+// is the file. Throws Error "policy".
+PolicyText readPolicy(const std::string& nameOrPath);
+
+}  // namespace rauha::cli

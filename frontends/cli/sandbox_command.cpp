@@ -1,0 +1,190 @@
+// `rauha sandbox`: exactly one result, whatever happens on the way to it.
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <capnp/message.h>
+
+#include <csignal>
+#include <memory>
+
+#include "core/base/clock.h"
+#include "core/base/kj_error.h"
+#include "core/base/schema_error.h"
+#include "core/evidence/result_json.h"
+#include "frontends/cli/commands.h"
+#include "frontends/cli/daemon_start.h"
+#include "frontends/cli/exit_code.h"
+#include "frontends/cli/output.h"
+#include "frontends/cli/sandbox_options.h"
+#include "frontends/cli/sandbox_run.h"
+#include "frontends/cli/summary.h"
+#include "frontends/cli/terminal.h"
+
+namespace rauha::cli {
+namespace {
+
+constexpr int kAttempts = 3;                              // a daemon that was leaving when we came has a successor
+constexpr std::chrono::milliseconds kReviveMs{5'000};     // so that it cleans up what its predecessor left; best effort
+
+// The document for everything that the daemon did not write one for.
+class LocalResult final {
+ public:
+  LocalResult(const Invocation& invocation, int64_t startedNs) : result_(message_.initRoot<schema::TaskResult>()) {
+    const int64_t now = realNs();
+    const auto& words = invocation.command;
+    auto command = result_.initCommand(static_cast<kj::uint>(words.size()));
+    for (size_t i = 0; i < words.size(); ++i) command.set(static_cast<kj::uint>(i), capnp::Text::Reader(words[i].c_str(), words[i].size()));
+    result_.setStartedAt(rfc3339(startedNs));
+    result_.setFinishedAt(rfc3339(now));
+    result_.setDurationMs(now > startedNs ? static_cast<uint64_t>((now - startedNs) / 1'000'000) : 0);
+  }
+  schema::TaskResult::Reader failed(const Error& error) {
+    result_.setStatus(schema::TaskStatus::RUNTIME_ERROR);
+    writeError(result_.initError(), error);
+    return result_.asReader();
+  }
+  schema::TaskResult::Reader cancelled() {
+    result_.setStatus(schema::TaskStatus::CANCELLED);
+    return result_.asReader();
+  }
+
+ private:
+  capnp::MallocMessageBuilder message_;
+  schema::TaskResult::Builder result_;
+};
+
+// Prints the one document, or the summary; returns the exit status. Standard output that cannot take it is itself an error of ours.
+int report(schema::TaskResult::Reader result, bool json, int clientSignal) {
+  const int status = exitCodeOf(result, clientSignal);
+  if (!json) {
+    try {
+      const Style style(STDERR_FILENO);
+      writeFully(STDERR_FILENO, summaryOf(result, style), "write to standard error");
+    } catch (const Error&) {
+      // Nobody listens; the exit status still tells.
+    }
+    return status;
+  }
+  if (clientSignal == SIGPIPE) return status;  // nobody is there to read it
+  try {
+    writeFully(STDOUT_FILENO, toJson(result, isatty(STDOUT_FILENO) == 1) + "\n", "write to standard output");
+    return status;
+  } catch (const Error& error) {
+    printError(Error("task", error.code(), "the result could not be printed: " + error.text(), "the task itself ended; read its exit code with a working standard output"));
+    return kNotRun;
+  }
+}
+
+// Descriptors 0 to 2 that we were not given: a file opened later must not become our standard output.
+struct Missing {
+  bool standardInput, standardOutput;
+};
+Missing fillStandardDescriptors() {
+  auto closed = [](int fd) { return fcntl(fd, F_GETFD) < 0 && errno == EBADF; };
+  const Missing missing{closed(STDIN_FILENO), closed(STDOUT_FILENO)};
+  for (int fd = 0; fd <= STDERR_FILENO; ++fd) {
+    if (!closed(fd)) continue;
+    UniqueFd null(open("/dev/null", O_RDWR));  // lands on fd: the lowest free number
+    if (!null || null.get() != fd) throwErrno("task", "open /dev/null");
+    null.release();
+  }
+  return missing;
+}
+
+SandboxInputs openInputs(const SandboxOptions& options, bool standardInputMissing) {
+  SandboxInputs inputs;
+  if (options.repoPath) inputs.repository = openRepository(*options.repoPath, options.repoMode == RepoMode::rw);
+  inputs.image = openImageSource(options.image);
+  if (options.policy) inputs.policy = readPolicy(*options.policy);
+  inputs.stdinStream = !standardInputMissing && streamKind(STDIN_FILENO) != StreamKind::null && streamKind(STDIN_FILENO) != StreamKind::closed;
+  if (options.terminal && isatty(STDIN_FILENO) != 1)
+    throw Error("usage", Code::invalid, "rauha sandbox: --tty, but standard input is no terminal", "leave --tty out, or run it from a terminal", "--tty");
+  return inputs;
+}
+
+// The daemon is gone in the middle of a task: its successor cleans up what was left. Nobody waits long for that.
+void reviveDaemon(const InstancePaths& paths) noexcept {
+  try {
+    connectOrStart(paths, {kReviveMs, nullptr});
+  } catch (...) {
+    // The user has been told that the daemon is gone; the next command will say why it does not start.
+  }
+}
+
+struct Session {
+  const Invocation& invocation;
+  const SandboxOptions& options;
+  const InstancePaths paths;
+  Signals& signals;
+  int64_t startedNs;
+
+  int giveUp() const {
+    LocalResult local(invocation, startedNs);
+    return report(local.cancelled(), options.json, signals.ending());
+  }
+
+  // One connection's worth. Nothing: the daemon left before it looked at our request, try again.
+  std::optional<int> attempt(kj::AsyncIoContext& io, const SandboxInputs& inputs) const {
+    Connection connection(io, connectOrStart(paths, {StartOptions{}.patience, &signals}));
+    SandboxRun run(io, connection, options, inputs, signals);
+    std::optional<Error> lost;
+    kj::Maybe<SandboxRun::Result> result;
+    try {
+      const auto raw = options.terminal ? std::make_unique<RawTerminal>(STDIN_FILENO) : nullptr;
+      result = run.run();
+    } catch (const kj::Exception& e) {
+      if (!isLost(e)) throw translate(e, paths);
+      if (!run.accepted() && !connection.answered()) return std::nullopt;
+      lost = translate(e, paths);
+    }
+    if (lost) {
+      LocalResult local(invocation, startedNs);
+      const Error error("daemon", Code::io, "the daemon went away while the task ran: " + lost->text(), lost->hint(), lost->object());
+      const int status = report(local.failed(error), options.json, 0);
+      reviveDaemon(paths);
+      return status;
+    }
+    KJ_IF_MAYBE (response, result) return report(response->getResult(), options.json, signals.ending());
+    return giveUp();
+  }
+
+  int execute(const SandboxInputs& inputs) const {
+    auto io = kj::setupAsyncIo();
+    for (int i = 0; i < kAttempts; ++i)
+      if (const auto status = attempt(io, inputs)) return *status;
+    throw Error("daemon", Code::io, "the daemon at " + paths.socketPath() + " closes every connection", "look at " + paths.runtimeDirectory + "/rauhad.log",
+                paths.socketPath());
+  }
+};
+
+int fail(const Invocation& invocation, int64_t startedNs, const Error& error, int clientSignal) {
+  LocalResult local(invocation, startedNs);
+  if (error.code() == Code::cancelled && clientSignal != 0) return report(local.cancelled(), invocation.json, clientSignal);
+  return report(local.failed(error), invocation.json, clientSignal);
+}
+
+int checkedSandbox(const Invocation& invocation, const Missing& missing, Signals& signals, int64_t startedNs) {
+  auto options = parseSandboxOptions(invocation);
+  if (!options) return kOk;
+  if (missing.standardOutput) throw Error("usage", Code::invalid, "standard output is closed", "give it a file, a pipe or /dev/null");
+  const SandboxInputs inputs = openInputs(*options, missing.standardInput);
+  const Session session{invocation, *options, instancePaths(options->root), signals, startedNs};
+  return session.execute(inputs);
+}
+
+}  // namespace
+
+int sandboxCommand(const Invocation& invocation) {
+  const int64_t startedNs = realNs();
+  std::unique_ptr<Signals> signals;
+  try {
+    const Missing missing = fillStandardDescriptors();  // before anything else opens a descriptor
+    signals = std::make_unique<Signals>();
+    return checkedSandbox(invocation, missing, *signals, startedNs);
+  } catch (...) {
+    return fail(invocation, startedNs, currentError("task"), signals ? signals->ending() : 0);
+  }
+}
+
+}  // namespace rauha::cli

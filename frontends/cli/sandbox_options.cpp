@@ -1,0 +1,101 @@
+#include "frontends/cli/sandbox_options.h"
+
+#include "core/base/error.h"
+#include "core/base/ids.h"
+#include "core/base/units.h"
+
+namespace rauha::cli {
+namespace {
+
+constexpr const char* kExamples = R"(  rauha sandbox --image host -- python3 --version
+  rauha sandbox --image oci:./layout:v1 --repo-path . --repo-mode ro -- pytest tests/
+  rauha sandbox --image host --timeout 30s --env CI=1 --json -- make test
+  rauha sandbox --image dir:/srv/rootfs -t -- /bin/sh
+Exit status: the task's own; 124 timed out, 125 not run, 126 not executable, 127 not found,
+128+N ended by signal N, 130 cancelled. More: rauha help exit-codes
+)";
+
+Error usage(std::string text, std::string hint, std::string object = {}) {
+  return Error("usage", Code::invalid, "rauha sandbox: " + text, std::move(hint), std::move(object));
+}
+
+struct Words {
+  std::optional<std::string> image, repoMode, timeout;
+};
+
+RepoMode repoModeOf(const SandboxOptions& options, const std::optional<std::string>& mode) {
+  if (!options.repoPath) {
+    if (mode) throw usage("--repo-mode " + *mode + " without --repo-path", "add --repo-path DIR, or leave --repo-mode out", "--repo-mode");
+    return RepoMode::none;
+  }
+  if (options.repoPath->empty()) throw usage("--repo-path is empty", "name a directory: --repo-path .", "--repo-path");
+  if (!mode)
+    throw Error("repository", Code::invalid, "the repository's mode must be named: ro or rw",
+                "add --repo-mode ro (the task cannot change the tree) or --repo-mode rw (it changes the real tree); overlay comes later", "--repo-mode");
+  if (*mode == "ro") return RepoMode::ro;
+  if (*mode == "rw") return RepoMode::rw;
+  if (*mode == "overlay")
+    throw Error("repository", Code::unsupported, "repository mode overlay is not available in this version",
+                "use --repo-mode ro, or --repo-mode rw on a copy of the tree", "--repo-mode");
+  throw Error("repository", Code::invalid, "repository mode '" + *mode + "' is none of ro, rw, overlay", "use --repo-mode ro or --repo-mode rw", "--repo-mode");
+}
+
+uint64_t timeoutOf(const std::optional<std::string>& text) {
+  if (!text) return 0;
+  const auto milliseconds = parseDurationMs(*text);
+  if (milliseconds && *milliseconds > 0) return *milliseconds;
+  throw usage("--timeout '" + *text + "' is no duration above 0", "write a number with its unit: 500ms, 30s, 5m, 2h", "--timeout");
+}
+
+void checkEnvironment(const std::vector<std::string>& env) {
+  for (const auto& entry : env) {
+    const size_t equals = entry.find('=');
+    if (equals == std::string::npos || equals == 0) throw usage("--env '" + entry + "' is not KEY=VALUE", "write --env KEY=VALUE", "--env");
+  }
+}
+
+void checkCommand(const Invocation& invocation) {
+  if (invocation.command.empty())
+    throw usage(invocation.dashes ? "no command after --" : "no command", "put the command behind two dashes: rauha sandbox --image host -- ls -l", "command");
+  if (invocation.command.front().empty()) throw usage("the command's name is empty", "name a program after --", "command");
+}
+
+}  // namespace
+
+std::optional<SandboxOptions> parseSandboxOptions(const Invocation& invocation) {
+  SandboxOptions options;
+  Words words;
+  Arguments arguments("rauha sandbox", "Run one command in a zone of its own and report what happened.\n\nrauha sandbox --image IMAGE [options] -- COMMAND [ARGUMENT...]", kExamples);
+  arguments.option("--image", words.image, "IMAGE", "host, oci:DIR[:TAG], oci-archive:FILE, docker-archive:FILE, dir:PATH, or an imported name");
+  arguments.option("--name", options.name, "NAME", "name of the zone (else made from the task's id)");
+  arguments.option("--policy", options.policy, "POLICY", "a policy file, or task (default), standard, strict, privileged");
+  arguments.option("--repo-path,--repo", options.repoPath, "DIR", "directory that the task sees at /workspace");
+  arguments.option("--repo-mode", words.repoMode, "MODE", "ro: the task cannot change it; rw: changes go through; overlay: later");
+  arguments.option("--workdir", options.workdir, "DIR", "working directory in the zone (default: /workspace, or the image's)");
+  arguments.repeated("--env", options.env, "KEY=VALUE", "set a variable on top of the image's; may be repeated");
+  arguments.option("--timeout", words.timeout, "TIME", "wall clock, with its unit: 30s, 5m (can only shorten the policy's)");
+  arguments.option("--user", options.user, "USER", "run as this user of the image: name, uid or uid:gid");
+  arguments.flag("--keep-zone", options.keepZone, "leave the zone when the task has ended (rauha zone delete removes it)");
+  arguments.repeated("--allow-degraded", options.allowDegraded, "LAYER", "run although the policy requires LAYER and it cannot be armed; may be repeated");
+  arguments.flag("-t,--tty", options.terminal, "give the task a terminal (not with --json)");
+  arguments.flag("--trace", options.trace, "report how long each stage of the start took");
+  if (!arguments.parse(invocation)) return std::nullopt;
+
+  options.root = arguments.root();
+  options.json = invocation.json;
+  checkCommand(invocation);
+  options.command = invocation.command;
+  if (!words.image || words.image->empty())
+    throw usage("no image", "add --image host (this machine's programs), --image oci:DIR[:TAG], --image dir:PATH, ...", "--image");
+  options.image = *words.image;
+  if (options.name && !isName(*options.name))
+    throw usage("--name '" + *options.name + "' is no zone name", "use 1 to 63 of a-z, 0-9, '.', '_' and '-', starting with a letter or digit", "--name");
+  options.repoMode = repoModeOf(options, words.repoMode);
+  options.timeoutMs = timeoutOf(words.timeout);
+  checkEnvironment(options.env);
+  if (options.workdir && options.workdir->rfind('/', 0) != 0) throw usage("--workdir '" + *options.workdir + "' is not absolute", "write a path of the zone: --workdir /workspace", "--workdir");
+  if (options.terminal && options.json) throw usage("--tty and --json exclude each other", "leave one of them out", "--tty");
+  return options;
+}
+
+}  // namespace rauha::cli

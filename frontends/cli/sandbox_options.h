@@ -1,0 +1,29 @@
+#pragma once
+// `rauha sandbox`: the command line as a value, checked as far as that is possible without the daemon.
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "frontends/cli/arguments.h"
+
+namespace rauha::cli {
+
+enum class RepoMode { none, ro, rw };
+
+struct SandboxOptions {
+  std::optional<std::string> root;
+  std::string image;
+  std::optional<std::string> name, policy, workdir, user, repoPath;
+  RepoMode repoMode = RepoMode::none;
+  std::vector<std::string> env, allowDegraded;
+  uint64_t timeoutMs = 0;
+  bool keepZone = false, terminal = false, trace = false, json = false;
+  std::vector<std::string> command;
+};
+
+// nothing: --help was printed. Throws Error "usage" (and "repository" for a mode that is not available).
+std::optional<SandboxOptions> parseSandboxOptions(const Invocation& invocation);
+
+}  // namespace rauha::cli

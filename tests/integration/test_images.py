@@ -43,13 +43,13 @@ def test_tags(rauha, tmp_path):
 
 
 def test_config_of_the_image(rauha, tmp_path):
-    image = busybox(Entrypoint=["/bin/echo", "from-entrypoint"], Cmd=["from-cmd"], WorkingDir="/etc", User="1000:1000")
-    layout = image.oci(tmp_path / "oci")
-    document = rauha.run("sandbox", "--json", "--image", f"oci:{layout}").task("succeeded", 0)
-    assert document["stdout"] == "from-entrypoint from-cmd\n" and document["command"] == ["/bin/echo", "from-entrypoint", "from-cmd"]
-    layout = busybox(WorkingDir="/etc", User="1000:1000", Env=["PATH=/bin", "A=image"]).oci(tmp_path / "user")
-    document = rauha.sandbox("/bin/sh", "-c", "pwd; id -u; id -g; echo $A", image=f"oci:{layout}", options=["--env", "A=mine"]).task("succeeded", 0)
-    assert document["stdout"] == "/etc\n1000\n1000\nmine\n"
+    """Environment, working directory and user are the image's; the command is the caller's and replaces the image's own."""
+    config = dict(Entrypoint=["/bin/echo", "entrypoint"], Cmd=["cmd"], WorkingDir="/etc", User="1000:1000", Env=["PATH=/bin", "A=image", "B=image"])
+    layout = busybox(**config).oci(tmp_path / "oci")
+    document = rauha.sandbox("sh", "-c", "pwd; id -u; id -g; echo $A $B", image=f"oci:{layout}", options=["--env", "A=mine"]).task("succeeded", 0)
+    assert document["stdout"] == "/etc\n1000\n1000\nmine image\n" and document["command"][:2] == ["sh", "-c"]
+    document = rauha.sandbox("id", "-u", image=f"oci:{layout}", options=["--user", "0", "--workdir", "/tmp"]).task("succeeded", 0)
+    assert document["stdout"] == "0\n"
 
 
 def test_user_by_name(rauha, tmp_path):
@@ -88,7 +88,7 @@ def test_many_tasks_share_one_image(rauha, sources):
 
 
 def test_import_list_inspect_remove(rauha, sources):
-    imported = rauha.run("image", "import", "--json", f"docker-archive:{sources['docker-archive']}", "mine").exited(0)
+    imported = rauha.run("image", "import", "--json", f"docker-archive:{sources['docker-archive']}", "--name", "mine").exited(0)
     assert isinstance(imported.json, dict)
     listed = rauha.run("image", "list", "--json").exited(0)
     images = listed.json["images"] if isinstance(listed.json, dict) else listed.json
@@ -104,7 +104,7 @@ def test_import_list_inspect_remove(rauha, sources):
 
 def test_import_under_a_bad_name(rauha, sources):
     for name in ("host", "oci:x", "../x", "", "A B"):
-        result = rauha.run("image", "import", "--json", f"oci:{sources['oci']}", name)
+        result = rauha.run("image", "import", "--json", f"oci:{sources['oci']}", f"--name={name}")
         result.check(result.returncode != 0, "a bad name was accepted").refused(result.returncode, ("image", "usage"))
 
 

@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from support.images import Image, busybox, busybox_layer
+from support.images import busybox
 from support.instance import RAUHA
 
 
@@ -41,15 +41,17 @@ from support.instance import RAUHA
 ], ids=" ".join)
 def test_usage_errors(rauha, arguments):
     result = rauha.run(*arguments)
-    error = result.refused(125, "usage", "invalid")
+    sandbox = arguments[0] == "sandbox"
+    # `sandbox` keeps 125 for itself: every other number may be the task's.
+    error = result.refused(125 if sandbox else 2, "usage" if not sandbox else ("usage", "repository"), "invalid")
     assert error.get("hint"), result.explain("no remedy is named")
-    if "sandbox" in arguments[:1]:
+    if sandbox:
         result.task("runtime_error")
 
 
 def test_no_command_at_all(rauha):
     result = rauha.run()
-    assert result.returncode == 125 and result.stderr, result.explain("nothing said")
+    assert result.returncode == 2 and result.stderr and not result.stdout, result.explain()
 
 
 def test_usage_error_without_json_goes_to_standard_error(rauha):
@@ -61,6 +63,7 @@ def test_help_is_help(rauha):
     for arguments in (["--help"], ["sandbox", "--help"], ["zone", "--help"]):
         result = rauha.run(*arguments).exited(0)
         assert b"rauha" in result.stdout.lower() and not result.stderr, result.explain()
+        assert rauha.run(*arguments, "--json").returncode == 0
 
 
 def test_json_after_the_double_dash_is_the_tasks(rauha):
@@ -182,12 +185,6 @@ def test_blob_that_is_missing(rauha, tmp_path):
 def test_tag_that_is_missing(rauha, tmp_path):
     layout = busybox().oci(tmp_path / "oci", tags=("one", "two"))
     rauha.sandbox("true", image=f"oci:{layout}:three").refused(125, "image", "not_found", "three")
-
-
-def test_image_without_a_command(rauha, tmp_path):
-    """The image starts nothing by itself and no command is given."""
-    layout = Image(busybox_layer()).oci(tmp_path / "oci")
-    rauha.run("sandbox", "--json", "--image", f"oci:{layout}").refused(125)
 
 
 # --- policies
@@ -352,7 +349,7 @@ def test_stranger_at_the_socket(rauha):
 
     result = rauha.run("sandbox", "--json", "--image", "host", "--", "true", preexec_fn=become_nobody)
     result.task("runtime_error")
-    result.refused(125, ("daemon", "usage"), "denied")
+    result.refused(125, "daemon", "denied")
 
 
 def test_stranger_cannot_start_a_daemon(fresh):

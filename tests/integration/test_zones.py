@@ -57,11 +57,10 @@ def test_show_of_nothing(rauha):
 
 
 def test_zone_by_hand(rauha):
-    policy = REPOSITORY / "policies" / "standard.toml"
-    arguments = ["--policy", str(policy)] if policy.exists() and b"bridged" not in policy.read_bytes() else ["--policy", str(REPOSITORY / "policies" / "task.toml")]
+    arguments = ["--policy", str(REPOSITORY / "policies" / "standard.toml")]
     created = rauha.run("zone", "create", "--json", "--name", "by-hand", *arguments).exited(0)
     try:
-        assert isinstance(created.json, dict)
+        assert created.json["state"] == "ready" and created.json["policy"] == "standard" and created.json["temporary"] is False
         again = rauha.run("zone", "create", "--json", "--name", "by-hand", *arguments)
         again.check(again.returncode != 0, "the name was taken").refused(again.returncode, "zone", "exists", "by-hand")
         assert "by-hand" in names(rauha)
@@ -103,14 +102,14 @@ def test_name_is_the_hostname(rauha):
 def test_commands_print_one_document(rauha, arguments):
     result = rauha.run(*arguments, "--json")
     assert isinstance(result.json, (dict, list)), result.explain()
-    if arguments != ["policy", "show"]:
-        result.check(result.returncode == 0, "failed")
+    # doctor ends with 1 when something is missing
+    result.check(result.returncode in ((0, 1) if arguments == ["doctor"] else (0,)), "failed")
     human = rauha.run(*arguments)
     assert human.returncode == result.returncode, human.explain("another exit code without --json")
 
 
 def test_doctor_tells_what_is_missing_and_why(rauha):
-    result = rauha.run("doctor", "--json").exited(0)
+    result = rauha.run("doctor", "--json")
     document = result.json
     checks = {check["name"]: check for check in document["checks"]}
     assert document["schema_version"] == 1 and document["cgroup_layout"] in ("v2", "hybrid") and checks

@@ -45,7 +45,7 @@ def test_signal_to_the_client(rauha, number):
     running = started(rauha, mark)
     running.process.send_signal(number)
     result = running.wait(20)
-    document = result.task("cancelled", 130)
+    document = result.task("cancelled", 128 + number)
     assert document["command"] == ["sleep", mark] and result.seconds < patient(20)
     gone(mark)
 
@@ -54,7 +54,7 @@ def test_signal_to_the_client_without_json(rauha):
     mark = marker()
     running = started(rauha, mark, json_output=False)
     running.process.send_signal(signal.SIGTERM)
-    running.wait(20).exited(130)
+    running.wait(20).exited(143)
     gone(mark)
 
 
@@ -64,7 +64,7 @@ def test_cancelled_task_may_say_its_last_words(rauha):
     time_to_trap = time.monotonic() + 1
     eventually(lambda: time.monotonic() > time_to_trap or b"ready" in running.output(), 5, "the trap")
     running.process.send_signal(signal.SIGTERM)
-    assert running.wait(20).task("cancelled", 130)["stdout"] == "last words\n"
+    assert running.wait(20).task("cancelled", 143)["stdout"] == "last words\n"
 
 
 def test_second_signal_does_not_leave_the_task(rauha):
@@ -115,7 +115,7 @@ def test_client_stopped(rauha):
     stays(lambda: procs.with_marker(mark), 1, "the task of a stopped client")
     running.process.send_signal(signal.SIGCONT)
     running.process.send_signal(signal.SIGTERM)
-    running.wait(20).task("cancelled", 130)
+    running.wait(20).task("cancelled", 143)
 
 
 def test_kept_zone_outlives_its_client(fresh):
@@ -252,7 +252,7 @@ def test_two_instances_never_touch_each_other(rauha, fresh):
     fresh.stop()
     assert running.process.poll() is None and procs.with_marker(mark) and rauha.daemon_pid() == daemon and rauha.shim_pids() == shims
     running.process.send_signal(signal.SIGTERM)
-    running.wait(20).task("cancelled", 130)
+    running.wait(20).task("cancelled", 143)
 
 
 def test_daemon_starts_once(fresh):

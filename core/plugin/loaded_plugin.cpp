@@ -35,7 +35,7 @@ LoadedPlugin::~LoadedPlugin() {
 const void* LoadedPlugin::table(const char* id) {
   const void* table = opened_.getInterface(instance_, id);
   if (table == nullptr)
-    throw Error("plugin", Code::invalid, name() + ": provides " + id + " by its descriptor, but get_interface returned null",
+    throw Error("plugin", Code::invalid, std::string("provides ") + id + " by its descriptor, but get_interface returned null",
                 "report this to the plugin's author");
   return table;
 }

@@ -1,0 +1,118 @@
+// rauha-shim: one per namespace zone. Reads the Boundary (descriptor 3), builds it, reports on descriptor 5, then serves the agent protocol
+// on descriptor 4 until it is told to end or, for an ephemeral zone, until the client is gone. It stays outside the zone's control groups
+// and user namespace; with it dies the zone. Single-threaded, statically linked.
+#include <capnp/message.h>
+#include <capnp/serialize.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cstring>
+#include <memory>
+
+#include "core/base/error.h"
+#include "core/base/schema_error.h"
+#include "plugins/agent/agent_server.h"
+#include "plugins/backend-linux/shim/boundary.h"
+#include "plugins/backend-linux/shim/listener.h"
+#include "plugins/linux-common/syscalls.h"
+
+namespace {
+
+constexpr int kBoundaryFd = 3, kAgentFd = 4, kOutcomeFd = 5;
+
+void report(const rauha::Error* error) {
+  capnp::MallocMessageBuilder message;
+  auto outcome = message.initRoot<rauha::schema::Outcome>();
+  if (error != nullptr)
+    rauha::writeOutcome(outcome, *error);
+  else
+    outcome.setOk();
+  capnp::writeMessageToFd(kOutcomeFd, message);
+  ::close(kOutcomeFd);
+}
+
+// Descriptors 0 to 2 exist and lead nowhere, 3 to 5 are closed on exec, everything else is gone; nothing of the daemon's surroundings is
+// left.
+void shedSurroundings() {
+  for (int fd = 0; fd < 3; ++fd) {
+    if (::fcntl(fd, F_GETFD) >= 0) continue;
+    if (::open("/dev/null", O_RDWR) != fd) throw rauha::Error("backend", rauha::Code::io, "descriptors 0 to 2 cannot be opened");
+  }
+  if (rauha::sys::closeRangeRaw(kOutcomeFd + 1, ~0u, 0) != 0) rauha::throwErrno("backend", "close inherited descriptors");
+  for (int fd : {kBoundaryFd, kAgentFd, kOutcomeFd})
+    if (::fcntl(fd, F_SETFD, FD_CLOEXEC) != 0) rauha::throwErrno("backend", "descriptor " + std::to_string(fd) + " was not handed over");
+  ::clearenv();
+  ::umask(077);
+  if (::chdir("/") != 0) rauha::throwErrno("backend", "chdir /");
+  if (::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0) rauha::throwErrno("backend", "hide the shim's memory");
+  ::setsid();  // fails only for a group leader, which is apart from the daemon already
+  const int score = ::open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+  if (score >= 0) {
+    (void)!::write(score, "-900", 4);  // needs CAP_SYS_RESOURCE; without it the kernel's own choice stands
+    ::close(score);
+  }
+  struct sigaction ignore = {};
+  ignore.sa_handler = SIG_IGN;
+  for (int n : {SIGINT, SIGHUP, SIGQUIT, SIGPIPE}) ::sigaction(n, &ignore, nullptr);
+}
+
+// Zone init shows the shim's command line to the zone: it says no more than the name.
+void shortenCommandLine(int argc, char** argv) {
+  for (int i = 1; i < argc; ++i) std::memset(argv[i], 0, std::strlen(argv[i]));
+}
+
+kj::Promise<void> terminated(kj::UnixEventPort& port) {
+  return port.onSignal(SIGTERM).then([](siginfo_t&&) {});
+}
+
+int serve(rauha::shim::Decisions decisions) {
+  rauha::cgroup::ZoneGroups groups(decisions.plan.groups);
+  rauha::UniqueFd lifeline;
+  try {
+    lifeline = rauha::shim::buildBoundary(decisions.plan, groups, decisions.zone);
+  } catch (...) {
+    groups.kill();  // what was born of it must not stay
+    throw;
+  }
+  kj::UnixEventPort::captureSignal(SIGTERM);
+  auto io = kj::setupAsyncIo();
+  auto server = kj::heap<rauha::agent::AgentServer>(rauha::agent::Loop{io.unixEventPort, io.provider->getTimer()}, decisions.zone, groups,
+                                                    decisions.plan.agentVersion);
+  auto& agent = *server;
+  rauha::schema::Agent::Client client = kj::mv(server);
+  kj::Promise<void> listening = decisions.plan.socketPath.empty() ? kj::Promise<void>(kj::NEVER_DONE)
+                                                                  : rauha::shim::serveListener(io, decisions.plan.socketPath, client);
+  report(nullptr);
+  auto first = rauha::shim::serveFirst(io, kAgentFd, client);
+  kj::Promise<void> clientGone = first.then([] {}, [](kj::Exception&&) {});
+  if (!decisions.plan.ephemeral) clientGone = clientGone.then([]() -> kj::Promise<void> { return kj::NEVER_DONE; });
+  clientGone.exclusiveJoin(terminated(io.unixEventPort))
+      .exclusiveJoin(agent.whenShutdown())
+      .exclusiveJoin(kj::mv(listening))
+      .wait(io.waitScope);
+  agent.kill().wait(io.waitScope);
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    shedSurroundings();
+    shortenCommandLine(argc, argv);
+    auto decisions = rauha::shim::readBoundary(kBoundaryFd);
+    ::close(kBoundaryFd);
+    return serve(std::move(decisions));
+  } catch (...) {
+    const rauha::Error error = rauha::currentError("backend");
+    try {
+      report(&error);
+    } catch (...) {
+      return 125;  // nobody listens any more
+    }
+    return 1;
+  }
+}

@@ -6,7 +6,9 @@
 // Thread: the event loop's only. A rauha::Error that leaves a coroutine arrives as the same Error where it is awaited (kj_error.h).
 //
 // WARNING: never co_await inside a condition (`if (co_await x)`): g++ 12.2 miscompiles it when the body has no local variable. Write
-// `auto v = co_await x;` first. No capturing lambda as a coroutine: the captures die with the lambda. No KJ_CONTEXT in a coroutine.
+// `auto v = co_await x;` first. Never write a lambda, or an aggregate argument by value, inside a co_await expression: g++ 12.2 copies such
+// temporaries byte by byte into the frame, and a short std::string in them then frees the wrong memory. Write
+// `auto pending = workers.run([…] {…}); co_await kj::mv(pending);`. `./dev lint` looks for it. No capturing lambda as a coroutine: the captures die with the lambda. No KJ_CONTEXT in a coroutine.
 
 #include <kj/async.h>
 #include <kj/debug.h>

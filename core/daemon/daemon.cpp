@@ -110,7 +110,8 @@ Task<void> Daemon::reconcile() {
   const size_t removed = co_await zones_.reconcile();
   std::vector<std::string> leases;
   for (const auto& zone : zones_.list()) leases.push_back(zone->id);
-  co_await workers_.run([this, leases] { registry_->images().reconcile({}, leases); });
+  auto pending = workers_.run([this, leases] { registry_->images().reconcile({}, leases); });
+  co_await kj::mv(pending);
   store_.pruneTasks(config_.taskHistory, 0);
   events_.emit(coreEvent(names::kReconcileFinished, Severity::info,
                          "reconcile: adopted " + std::to_string(leases.size()) + " zones, removed " + std::to_string(removed) + " objects, closed " + std::to_string(openTasks) + " tasks",

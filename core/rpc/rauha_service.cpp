@@ -221,8 +221,10 @@ class RauhaServer final : public schema::Rauha::Server {
     out.peer = peer_;
     if (params.hasStdout()) out.stdoutSink = params.getStdout();
     if (params.hasStderr()) out.stderrSink = params.getStderr();
-    out.repo = co_await takeDescriptor(request.hasRepo() ? request.getRepo() : schema::Descriptor::Client(nullptr), request.hasRepo(), "the repository");
-    out.imageSource = co_await takeDescriptor(request.hasImageSource() ? request.getImageSource() : schema::Descriptor::Client(nullptr), request.hasImageSource(), "the image");
+    auto repo = takeDescriptor(request.hasRepo() ? request.getRepo() : schema::Descriptor::Client(nullptr), request.hasRepo(), "the repository");
+    out.repo = co_await kj::mv(repo);
+    auto imageSource = takeDescriptor(request.hasImageSource() ? request.getImageSource() : schema::Descriptor::Client(nullptr), request.hasImageSource(), "the image");
+    out.imageSource = co_await kj::mv(imageSource);
     const bool wantsStdin = out.stdin;
     auto task = services_.tasks.run(std::move(out));
     auto results = context.getResults();
@@ -240,7 +242,8 @@ class RauhaServer final : public schema::Rauha::Server {
     const auto params = context.getParams();
     ZoneRequest request{newId("zone"), text(params.getName()), policyOf(params.getPolicyToml(), params.getPolicySource())};
     request.ownerUid = peer_.uid;
-    const auto zone = co_await services_.zones.create(std::move(request));
+    auto pending = services_.zones.create(std::move(request));
+    const auto zone = co_await kj::mv(pending);
     writeZone(context.getResults().initZone(), *zone);
   }
 
@@ -269,12 +272,14 @@ class RauhaServer final : public schema::Rauha::Server {
   Task<void> runApplyPolicy(ApplyPolicyContext context) {
     const auto params = context.getParams();
     const auto zone = services_.zones.find(text(params.getZone()));
-    co_await services_.zones.apply(zone, policyOf(params.getPolicyToml(), params.getPolicySource()));
+    auto pending = services_.zones.apply(zone, policyOf(params.getPolicyToml(), params.getPolicySource()));
+    co_await kj::mv(pending);
     writeZone(context.getResults().initZone(), *zone);
   }
 
   Task<void> runListImages(ListImagesContext context) {
-    const auto images = co_await services_.workers.run([this] { return services_.registry.images().list({}); });
+    auto pending = services_.workers.run([this] { return services_.registry.images().list({}); });
+    const auto images = co_await kj::mv(pending);
     auto out = context.getResults().initImages(static_cast<unsigned>(images.size()));
     for (unsigned i = 0; i < out.size(); ++i) image::writeInfo(out[i], images[i]);
   }
@@ -291,18 +296,22 @@ class RauhaServer final : public schema::Rauha::Server {
   Task<void> runInspectImage(InspectImageContext context) {
     const auto params = context.getParams();
     const auto request = imageRequest(text(params.getReference()), -1);
-    auto source = std::make_shared<UniqueFd>(co_await takeDescriptor(params.hasSource() ? context.getParams().getSource() : schema::Descriptor::Client(nullptr), params.hasSource(), "the image"));
-    const auto image = co_await services_.workers.run([this, request, source] {
+    auto taken = takeDescriptor(params.hasSource() ? context.getParams().getSource() : schema::Descriptor::Client(nullptr), params.hasSource(), "the image");
+    auto source = std::make_shared<UniqueFd>();
+    *source = co_await kj::mv(taken);
+    auto pending = services_.workers.run([this, request, source] {
       auto copy = request;
       copy.sourceFd = source->get();
       return services_.registry.images().inspect({}, copy);
     });
+    const auto image = co_await kj::mv(pending);
     image::writeInfo(context.getResults().initImage(), image);
   }
 
   Task<void> runRemoveImage(RemoveImageContext context) {
     const std::string reference = text(context.getParams().getReference());
-    co_await services_.workers.run([this, reference] { services_.registry.images().remove({}, reference); });
+    auto pending = services_.workers.run([this, reference] { services_.registry.images().remove({}, reference); });
+    co_await kj::mv(pending);
     emit(names::kImageRemoved, "image " + reference + " removed", {{"reference", reference}});
   }
 
@@ -310,18 +319,22 @@ class RauhaServer final : public schema::Rauha::Server {
     const auto params = context.getParams();
     auto request = imageRequest(text(params.getReference()), -1);
     request.name = text(params.getName());
-    auto source = std::make_shared<UniqueFd>(co_await takeDescriptor(params.hasSource() ? context.getParams().getSource() : schema::Descriptor::Client(nullptr), params.hasSource(), "the image"));
-    const auto image = co_await services_.workers.run([this, request, source] {
+    auto taken = takeDescriptor(params.hasSource() ? context.getParams().getSource() : schema::Descriptor::Client(nullptr), params.hasSource(), "the image");
+    auto source = std::make_shared<UniqueFd>();
+    *source = co_await kj::mv(taken);
+    auto pending = services_.workers.run([this, request, source] {
       auto copy = request;
       copy.sourceFd = source->get();
       return services_.registry.images().importImage({}, copy);
     });
+    const auto image = co_await kj::mv(pending);
     image::writeInfo(context.getResults().initImage(), image);
     emit(names::kImageImported, "image " + image.info.reference + " imported", {{"reference", image.info.reference}, {"digest", image.info.digest}});
   }
 
   Task<void> runDoctor(DoctorContext context) {
-    const auto layers = co_await services_.workers.run([this] { return services_.registry.backend().probe({}); });
+    auto pending = services_.workers.run([this] { return services_.registry.backend().probe({}); });
+    const auto layers = co_await kj::mv(pending);
     auto report = context.getResults().initReport();
     writeDoctor(report, layers, services_.registry.records());
     writeServer(report.initServer());

@@ -100,7 +100,8 @@ Task<void> TaskRun::prepare() {
   // The image is resolved while the boundary is built: both block, neither needs the other.
   std::optional<Error> failure;
   try {
-    zone_ = co_await service_.zones_.create(std::move(zoneRequest));
+    auto creating = service_.zones_.create(std::move(zoneRequest));
+    zone_ = co_await kj::mv(creating);
     stage("zone");
   } catch (...) {
     failure = currentError("zone");
@@ -264,11 +265,13 @@ Task<void> TaskRun::cleanUp() {
     // What the task left running in the background belongs to the task, not to the kept zone.
     auto kill = zone_->agent->agent().killAllRequest();
     kill.setGraceNs(0);
-    co_await kill.send().ignoreResult().catch_([](kj::Exception&&) {});
+    auto killing = kill.send().ignoreResult().catch_([](kj::Exception&&) {});
+    co_await kj::mv(killing);
   }
   if (leased_ && !keep) {
     try {
-      co_await service_.workers_.run([this] { service_.images_.release({}, zoneId_); });
+      auto releasing = service_.workers_.run([this] { service_.images_.release({}, zoneId_); });
+      co_await kj::mv(releasing);
     } catch (...) {
       left.push_back("image lease of " + zoneId_ + ": " + currentError("image").text());
     }

@@ -68,7 +68,8 @@ bool TaskService::usesZone(const std::string& zoneId) const {
 }
 
 Task<void> TaskService::releaseImage(std::string zoneId) {
-  co_await workers_.run([this, zoneId] { images_.release({}, zoneId); });
+  auto pending = workers_.run([this, zoneId] { images_.release({}, zoneId); });
+  co_await kj::mv(pending);
 }
 
 size_t TaskService::reconcile() {

@@ -38,7 +38,8 @@ Task<void> ZoneService::adopt(store::ZoneRow row) {
   zones_[zone->id] = zone;
   std::optional<Error> failure;
   try {
-    plugin::ZoneHandle handle = co_await workers_.runSerial(row.id, [this, id = row.id] { return backend_.connectZone(callOptions(), id); });
+    auto connecting = workers_.runSerial(row.id, [this, id = row.id] { return backend_.connectZone(callOptions(), id); });
+    plugin::ZoneHandle handle = co_await kj::mv(connecting);
     zone->shimPid = handle.shimPid;
     zone->idBase = handle.idBase;
     zone->idCount = handle.idCount;
@@ -61,14 +62,15 @@ Task<void> ZoneService::adopt(store::ZoneRow row) {
 
 Task<size_t> ZoneService::removeStrangers(std::vector<std::string> keep) {
   size_t removed = 0;
-  const auto findings = co_await workers_.run([this, keep] { return backend_.reconcile(callOptions(), keep); });
+  auto reconciling = workers_.run([this, keep] { return backend_.reconcile(callOptions(), keep); });
+  const auto findings = co_await kj::mv(reconciling);
   for (const auto& finding : findings) {
     if (finding.action.rfind("removed", 0) == 0) ++removed;
     emit(names::kReconcileObjectRemoved, Severity::notice, finding.zoneId, "", finding.object + ": " + finding.action, {{"object", finding.object}, {"action", finding.action}});
   }
   const std::set<std::string> known(keep.begin(), keep.end());
   const std::string zonesDirectory = stateDir_ + "/zones";
-  const auto strays = co_await workers_.run([zonesDirectory, known] {
+  auto removing = workers_.run([zonesDirectory, known] {
     std::vector<std::string> out;
     for (const auto& entry : std::filesystem::directory_iterator(zonesDirectory)) {
       const std::string name = entry.path().filename().string();
@@ -79,6 +81,7 @@ Task<size_t> ZoneService::removeStrangers(std::vector<std::string> keep) {
     }
     return out;
   });
+  const auto strays = co_await kj::mv(removing);
   for (const auto& path : strays) emit(names::kReconcileObjectRemoved, Severity::notice, "", "", "directory " + path + ": removed", {{"object", path}, {"action", "removed"}});
   co_return removed + strays.size();
 }

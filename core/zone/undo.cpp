@@ -3,7 +3,11 @@
 namespace rauha {
 namespace {
 kj::Promise<std::string> attempt(const Undo::Step& step) {
-  return kj::evalNow([&] { return step(); }).then([] { return std::string(); }, [](kj::Exception&& e) { return fromKj(e).text(); });
+  try {
+    return step().then([] { return std::string(); }, [](kj::Exception&& e) { return fromKj(e).text(); });
+  } catch (...) {
+    return currentError().text();
+  }
 }
 }  // namespace
 

@@ -130,7 +130,8 @@ Task<void> ZoneService::build(std::shared_ptr<Zone> zone, ZoneRequest& request, 
   undo.push("scratch directory " + scratch, [this, scratch] { return workers_.run([scratch] { removeTree(scratch); }); });
 
   undo.push("boundary of " + zone->id, [this, id = zone->id] { return workers_.runSerial(id, [this, id] { backend_.destroyZone(callOptions(), id); }); });
-  plugin::ZoneHandle handle = co_await workers_.runSerial(zone->id, [this, spec] { return backend_.createZone(callOptions(), spec); });
+  auto building = workers_.runSerial(zone->id, [this, spec] { return backend_.createZone(callOptions(), spec); });
+  plugin::ZoneHandle handle = co_await kj::mv(building);
   zone->shimPid = handle.shimPid;
   zone->idBase = handle.idBase;
   zone->idCount = handle.idCount;
@@ -194,9 +195,11 @@ void ZoneService::watch(std::shared_ptr<Zone> zone) {
 
 Task<void> ZoneService::takeDown(std::string id) {
   store_.setZoneState(id, zoneStateName(ZoneState::deleting));
-  co_await workers_.runSerial(id, [this, id] { backend_.destroyZone(callOptions(), id); });
+  auto destroying = workers_.runSerial(id, [this, id] { backend_.destroyZone(callOptions(), id); });
+  co_await kj::mv(destroying);
   const std::string scratch = scratchDirectory(id);
-  co_await workers_.run([scratch] { removeTree(scratch); });
+  auto removing = workers_.run([scratch] { removeTree(scratch); });
+  co_await kj::mv(removing);
   store_.deleteZone(id);
 }
 
@@ -252,7 +255,8 @@ Task<void> ZoneService::apply(std::shared_ptr<Zone> zone, policy::Policy next) {
   spec.id = zone->id;
   for (auto& record : policy::zoneRecords(next.get()))
     if (record.tag <= RAUHA_ZONE_PIDS || (record.tag >= RAUHA_ZONE_IO_WEIGHT && record.tag <= RAUHA_ZONE_IO_WRITE_BPS)) spec.records.push_back({record.tag, record.number, std::move(record.text)});
-  co_await workers_.runSerial(zone->id, [this, spec] { backend_.updateZone(callOptions(), spec); });
+  auto updating = workers_.runSerial(zone->id, [this, spec] { backend_.updateZone(callOptions(), spec); });
+  co_await kj::mv(updating);
   store::ZoneRow row = *store_.zone(zone->id);
   row.policyToml = next.toml();
   row.policyDigest = next.digest();

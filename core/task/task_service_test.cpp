@@ -1,0 +1,207 @@
+#include "core/task/task_service.h"
+
+#include <gtest/gtest.h>
+
+#include "core/testing/core_fixture.h"
+
+namespace rauha {
+namespace {
+
+class TaskServiceTest : public testing::CoreFixture {
+ protected:
+  ~TaskServiceTest() noexcept override {}
+  TaskServiceTest() : tasks_(io_.provider->getTimer(), workers_, images_, zones_, store_, events_) {}
+  TaskRequest request() {
+    TaskRequest r;
+    r.id = newId("task");
+    r.image = "fake:1";
+    r.argv = {"/bin/true"};
+    return r;
+  }
+  schema::TaskResult::Reader run(TaskRequest r) { return finish(tasks_.run(std::move(r))); }
+  schema::TaskResult::Reader finish(std::shared_ptr<RunningTask> task) {
+    message_ = task->result().wait(io_.waitScope);
+    while (tasks_.running() > 0) io_.provider->getTimer().afterDelay(kj::MILLISECONDS).wait(io_.waitScope);
+    return message_->getRoot<schema::TaskResult>().asReader();
+  }
+  // After every task, however it ended.
+  void expectClean() {
+    expectNothingLeft();
+    EXPECT_TRUE(images_.leases().empty());
+    EXPECT_TRUE(store_.openTasks().empty());
+  }
+  void letRun() {
+    while (!emitted("task.started")) io_.provider->getTimer().afterDelay(kj::MILLISECONDS).wait(io_.waitScope);
+  }
+  testing::FakeImages images_;
+  TaskService tasks_;
+  std::shared_ptr<capnp::MallocMessageBuilder> message_;
+};
+
+TEST_F(TaskServiceTest, Succeeds) {
+  backend_.script.output = "hello\n";
+  const auto result = run(request());
+  EXPECT_EQ(result.getStatus(), schema::TaskStatus::SUCCEEDED);
+  EXPECT_EQ(result.getExitCode().getValue(), 0);
+  EXPECT_STREQ(result.getStdout().cStr(), "hello\n");
+  EXPECT_FALSE(result.hasStdoutBase64());
+  EXPECT_FALSE(result.hasError());
+  EXPECT_GT(result.getEvents().size(), 2u);
+  EXPECT_EQ(result.getPosture().getLayers().size(), 10u);
+  expectClean();
+}
+
+TEST_F(TaskServiceTest, FailsWithItsExitCode) {
+  backend_.script.exitCode = 7;
+  const auto result = run(request());
+  EXPECT_EQ(result.getStatus(), schema::TaskStatus::FAILED);
+  EXPECT_EQ(result.getExitCode().getValue(), 7);
+  expectClean();
+}
+
+TEST_F(TaskServiceTest, KilledBySignalHasNoExitCode) {
+  backend_.script.signaled = 11;
+  const auto result = run(request());
+  EXPECT_EQ(result.getStatus(), schema::TaskStatus::KILLED);
+  EXPECT_TRUE(result.getExitCode().isNone());
+  EXPECT_EQ(result.getSignal().getValue(), 11);
+}
+
+TEST_F(TaskServiceTest, OutOfMemoryIsToldFromOtherKills) {
+  backend_.script.signaled = 9;
+  backend_.script.outOfMemory = true;
+  EXPECT_EQ(run(request()).getStatus(), schema::TaskStatus::OUT_OF_MEMORY);
+}
+
+TEST_F(TaskServiceTest, OutputIsBoundedAndExactBytesAreKept) {
+  backend_.script.output = std::string("a\xff\0b", 4) + std::string(2000, 'x');
+  auto r = request();
+  r.policyToml = "name = \"p\"\ntype = \"task\"\n[resources]\noutput = \"1KiB\"\n";
+  const auto result = run(std::move(r));
+  EXPECT_EQ(result.getStdoutStats().getBytes(), 2004u);
+  EXPECT_EQ(result.getStdoutStats().getKept(), 1024u);
+  EXPECT_TRUE(result.getStdoutStats().getTruncated());
+  EXPECT_EQ(std::string(result.getStdoutBase64().cStr()).substr(0, 8), "Yf8AYnh4");
+  EXPECT_EQ(std::string(result.getStdout().begin(), 6), std::string("a\xEF\xBF\xBD\0b", 6));
+}
+
+TEST_F(TaskServiceTest, TimesOutAndIsKilledWhenItIgnoresSignals) {
+  backend_.script.runsForEver = backend_.script.ignoresSignals = true;
+  auto r = request();
+  r.policyToml = "name = \"p\"\ntype = \"task\"\n[resources]\nstop_grace = \"20ms\"\n";
+  r.timeoutMs = 30;
+  const auto result = run(std::move(r));
+  EXPECT_EQ(result.getStatus(), schema::TaskStatus::TIMED_OUT);
+  EXPECT_TRUE(result.getExitCode().isNone());
+  EXPECT_TRUE(emitted("task.timed_out"));
+  expectClean();
+}
+
+TEST_F(TaskServiceTest, Cancelled) {
+  backend_.script.runsForEver = true;
+  auto task = tasks_.run(request());
+  letRun();
+  task->cancel(2);
+  const auto result = finish(task);
+  EXPECT_EQ(result.getStatus(), schema::TaskStatus::CANCELLED);
+  EXPECT_EQ(result.getSignal().getValue(), 2);
+  expectClean();
+}
+
+TEST_F(TaskServiceTest, CancelledBeforeItRan) {
+  auto task = tasks_.run(request());
+  task->cancel(15);
+  EXPECT_EQ(finish(task).getStatus(), schema::TaskStatus::CANCELLED);
+  expectClean();
+}
+
+TEST_F(TaskServiceTest, LostShimIsARuntimeError) {
+  backend_.script.runsForEver = true;
+  auto task = tasks_.run(request());
+  letRun();
+  backend_.loseShim(*backend_.zones().begin());
+  const auto result = finish(task);
+  EXPECT_EQ(result.getStatus(), schema::TaskStatus::RUNTIME_ERROR);
+  EXPECT_NE(std::string(result.getError().getText().cStr()).find("shim"), std::string::npos);
+  expectClean();
+}
+
+// Each step fails once: everything before it is undone, and the error is the step's.
+TEST_F(TaskServiceTest, EveryFailureCleansUp) {
+  struct Case {
+    const char* what;
+    std::function<void()> arrange;
+    const char* expected;
+  };
+  auto& script = backend_.script;
+  const Case cases[] = {
+      {"boundary", [&] { backend_.fail = {"createZone"}; }, "createZone fails as told"},
+      {"image", [&] { images_.error = "no such image"; }, "no such image"},
+      {"container", [&] { script.createError = "layer is broken"; }, "layer is broken"},
+      {"exec", [&] { script.startError = "command not found: x"; }, "command not found: x"},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.what);
+    backend_.fail = {};
+    images_.error.clear();
+    script = {};
+    c.arrange();
+    const auto result = run(request());
+    EXPECT_EQ(result.getStatus(), schema::TaskStatus::RUNTIME_ERROR);
+    EXPECT_TRUE(result.getExitCode().isNone());
+    EXPECT_STREQ(result.getError().getText().cStr(), c.expected);
+    expectClean();
+  }
+}
+
+TEST_F(TaskServiceTest, RequiredLayerThatTheAgentDidNotArmRefusesTheRun) {
+  backend_.script.seccomp = false;
+  backend_.script.output = "must not run";
+  auto r = request();
+  r.policyToml = "name = \"p\"\ntype = \"task\"\nrequire = [\"seccomp\"]\n";
+  const auto result = run(std::move(r));
+  EXPECT_EQ(result.getStatus(), schema::TaskStatus::RUNTIME_ERROR);
+  EXPECT_EQ(result.getStdout().size(), 0u);
+  EXPECT_NE(std::string(result.getError().getText().cStr()).find("'seccomp'"), std::string::npos);
+  expectClean();
+}
+
+TEST_F(TaskServiceTest, KeptZoneStaysWithItsLease) {
+  auto r = request();
+  r.keepZone = true;
+  r.zoneName = "kept";
+  const auto result = run(std::move(r));
+  EXPECT_TRUE(result.getZoneKept());
+  EXPECT_EQ(zones_.find("kept")->state, ZoneState::ready);
+  EXPECT_EQ(images_.leases().size(), 1u);
+  const std::string id = zones_.find("kept")->id;
+  wait(zones_.destroy(id));
+  wait(tasks_.releaseImage(id));
+  expectClean();
+}
+
+TEST_F(TaskServiceTest, OverlayAndMissingCommandAreRefused) {
+  auto r = request();
+  r.repoMode = schema::RepoMode::OVERLAY;
+  EXPECT_STREQ(run(std::move(r)).getError().getClass().cStr(), "repository");
+  r = request();
+  r.argv.clear();
+  EXPECT_STREQ(run(std::move(r)).getError().getClass().cStr(), "usage");
+  expectClean();
+}
+
+TEST_F(TaskServiceTest, ReconcileClosesOpenRecords) {
+  store::TaskRow row;
+  row.id = newId("task");
+  row.zoneId = newId("zone");
+  row.state = "running";
+  row.createdNs = 1;
+  store_.insertTask(row);
+  EXPECT_EQ(tasks_.reconcile(), 1u);
+  EXPECT_TRUE(store_.openTasks().empty());
+  EXPECT_EQ(store_.task(row.id)->status, "runtime_error");
+  EXPECT_TRUE(emitted("reconcile.task_closed"));
+}
+
+}  // namespace
+}  // namespace rauha

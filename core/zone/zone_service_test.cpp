@@ -1,0 +1,145 @@
+#include "core/zone/zone_service.h"
+
+#include <gtest/gtest.h>
+
+#include "core/testing/core_fixture.h"
+
+namespace rauha {
+namespace {
+
+class ZoneServiceTest : public testing::CoreFixture {};
+
+TEST_F(ZoneServiceTest, CreateAndDestroy) {
+  const auto zone = wait(zones_.create(zoneRequest("web")));
+  EXPECT_EQ(zone->state, ZoneState::ready);
+  EXPECT_EQ(store_.zone("web")->state, "ready");
+  EXPECT_EQ(zones_.find("web"), zone);
+  EXPECT_TRUE(std::filesystem::is_directory(zones_.scratchDirectory(zone->id)));
+  wait(zones_.destroy(zone->id));
+  expectNothingLeft();
+  EXPECT_THROW(zones_.find("web"), Error);
+  wait(zones_.destroy(zone->id));  // idempotent
+}
+
+TEST_F(ZoneServiceTest, FailureOfTheBackendLeavesNothing) {
+  backend_.fail = {"createZone"};
+  try {
+    wait(zones_.create(zoneRequest("web")));
+    FAIL();
+  } catch (...) {
+    EXPECT_EQ(currentError().text(), "createZone fails as told");
+  }
+  expectNothingLeft();
+  EXPECT_FALSE(zones_.busy());
+}
+
+TEST_F(ZoneServiceTest, TwoZonesCannotShareAName) {
+  wait(zones_.create(zoneRequest("web")));
+  try {
+    wait(zones_.create(zoneRequest("web")));
+    FAIL();
+  } catch (...) {
+    EXPECT_EQ(currentError().code(), Code::exists);
+  }
+  EXPECT_EQ(zones_.list().size(), 1u);
+  EXPECT_EQ(backend_.zones().size(), 1u);
+}
+
+TEST_F(ZoneServiceTest, BadNamesAndMissingLayersAreRefusedBeforeAnythingIsBuilt) {
+  EXPECT_ANY_THROW(wait(zones_.create(zoneRequest("../x"))));
+  auto request = zoneRequest("a");
+  request.policy = policy::parsePolicy("name = \"p\"\ntype = \"standard\"\nrequire = [\"enforcer\"]\n", "p.toml");
+  EXPECT_ANY_THROW(wait(zones_.create(std::move(request))));
+  EXPECT_TRUE(backend_.specs().empty());
+  expectNothingLeft();
+}
+
+TEST_F(ZoneServiceTest, BridgedIsRefusedByName) {
+  auto request = zoneRequest("a");
+  request.policy = policy::parsePolicy("name = \"p\"\ntype = \"standard\"\n[network]\nmode = \"bridged\"\n", "p.toml");
+  try {
+    wait(zones_.create(std::move(request)));
+    FAIL();
+  } catch (...) {
+    const Error e = currentError();
+    EXPECT_EQ(e.code(), Code::unsupported);
+    EXPECT_NE(e.text().find("bridged"), std::string::npos);
+  }
+  expectNothingLeft();
+}
+
+TEST_F(ZoneServiceTest, FailedTakeDownIsKeptAndCanBeRepeated) {
+  const auto zone = wait(zones_.create(zoneRequest("web")));
+  backend_.fail = {"destroyZone"};
+  EXPECT_ANY_THROW(wait(zones_.destroy(zone->id)));
+  EXPECT_EQ(zone->state, ZoneState::failed);
+  EXPECT_EQ(store_.zone("web")->state, "failed");
+  EXPECT_TRUE(emitted("zone.failed"));
+  backend_.fail = {};
+  wait(zones_.destroy(zone->id));
+  expectNothingLeft();
+}
+
+TEST_F(ZoneServiceTest, LostShimMakesAKeptZoneFailed) {
+  const auto zone = wait(zones_.create(zoneRequest("web")));
+  backend_.loseShim(zone->id);
+  while (zone->state == ZoneState::ready) io_.waitScope.poll(), io_.provider->getTimer().afterDelay(kj::MILLISECONDS).wait(io_.waitScope);
+  EXPECT_EQ(zone->state, ZoneState::failed);
+  EXPECT_EQ(store_.zone("web")->state, "failed");
+}
+
+TEST_F(ZoneServiceTest, OnlyLimitsCanChange) {
+  const auto zone = wait(zones_.create(zoneRequest("web")));
+  EXPECT_ANY_THROW(wait(zones_.apply(zone, policy::parsePolicy("name = \"p\"\ntype = \"standard\"\ncapabilities = []\n", "p.toml"))));
+  std::string toml = zone->policy.toml() + "\n";
+  const auto at = toml.find("memory = ");
+  ASSERT_NE(at, std::string::npos);
+  toml.replace(at, toml.find('\n', at) - at, "memory = \"3GiB\"");
+  wait(zones_.apply(zone, policy::parsePolicy(toml, "p.toml")));
+  EXPECT_EQ(zone->policy.get().getResources().getMemoryBytes(), 3ULL << 30);
+  const auto sent = backend_.specs().back();
+  for (const auto& record : sent.records) EXPECT_TRUE(record.tag <= 4 || (record.tag >= 6 && record.tag <= 8)) << record.tag;
+}
+
+TEST_F(ZoneServiceTest, ReconcileAdoptsUndoesAndRemoves) {
+  const auto row = [&](const char* name, const char* state, bool temporary) {
+    store::ZoneRow r;
+    r.id = newId("zone");
+    r.name = name;
+    r.state = state;
+    r.temporary = temporary;
+    r.policyToml = policy::builtinPolicyToml("standard");
+    r.backend = "fake";
+    store_.insertZone(r);
+    return r.id;
+  };
+  const auto kept = row("kept", "ready", false);
+  row("half", "creating", false);
+  row("task", "ready", true);
+  std::filesystem::create_directory(directory_ + "/zones/zone_stranger");
+  wait(zones_.reconcile());
+  EXPECT_EQ(backend_.kept(), std::vector<std::string>{kept});
+  ASSERT_EQ(zones_.list().size(), 1u);
+  EXPECT_EQ(zones_.find("kept")->state, ZoneState::ready);
+  EXPECT_EQ(store_.zones().size(), 1u);
+  EXPECT_TRUE(std::filesystem::is_empty(directory_ + "/zones"));
+  for (const char* name : {"reconcile.zone_adopted", "reconcile.zone_removed", "reconcile.object_removed"}) EXPECT_TRUE(emitted(name)) << name;
+}
+
+TEST_F(ZoneServiceTest, ZoneWhoseShimIsGoneIsKeptAsFailed) {
+  store::ZoneRow r;
+  r.id = newId("zone");
+  r.name = "lost";
+  r.state = "ready";
+  r.policyToml = policy::builtinPolicyToml("standard");
+  store_.insertZone(r);
+  backend_.fail = {"connectZone"};
+  wait(zones_.reconcile());
+  EXPECT_EQ(zones_.find("lost")->state, ZoneState::failed);
+  backend_.fail = {};
+  wait(zones_.destroy(r.id));
+  expectNothingLeft();
+}
+
+}  // namespace
+}  // namespace rauha

@@ -16,6 +16,9 @@ namespace {
 
 constexpr time_t kConnectSeconds = 5;  // a full queue of connections; a living daemon takes them within milliseconds
 
+// Counts for what comes in only, but with 0 Cap'n Proto 0.9.2 sends none either.
+constexpr kj::uint kDescriptors = 4;
+
 capnp::ReaderOptions readerOptions() {
   capnp::ReaderOptions options;
   options.traversalLimitInWords = (64 << 20) / sizeof(capnp::word);  // a result: four streams of at most 4 MiB, a third more as base64, events
@@ -56,7 +59,7 @@ void checkPeer(int fd, const InstancePaths& paths) {
 Connection::Connection(kj::AsyncIoContext& io, UniqueFd socket)
     : stream_(io.lowLevelProvider->wrapUnixSocketFd(kj::AutoCloseFd(socket.release()),
                                                     kj::LowLevelAsyncIoProvider::ALREADY_CLOEXEC)),
-      network_(*stream_, /*maxFdsPerMessage=*/0, capnp::rpc::twoparty::Side::CLIENT, readerOptions()),
+      network_(*stream_, kDescriptors, capnp::rpc::twoparty::Side::CLIENT, readerOptions()),
       rpc_(capnp::makeRpcClient(network_)),
       rauha_(nullptr),
       watch_(kj::READY_NOW) {

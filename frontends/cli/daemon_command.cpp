@@ -1,6 +1,9 @@
 // `rauha daemon status|stop`, `rauha version`, `rauha events`: the daemon itself and what it tells.
 #include <unistd.h>
 
+#include <memory>
+#include <optional>
+
 #include "core/base/ids.h"
 #include "core/base/schema_error.h"
 #include "core/evidence/result_json.h"
@@ -13,20 +16,25 @@
 namespace rauha::cli {
 namespace {
 
-using Hello = capnp::Response<schema::Rauha::HelloResults>;
+// A running daemon's answer. The client comes first: a response must not outlive its event loop.
+struct Hello {
+  std::unique_ptr<Client> client;
+  capnp::Response<schema::Rauha::HelloResults> response;
+};
 
 // Nothing: no daemon runs. Never starts one.
-kj::Maybe<Hello> hello(const InstancePaths& paths) {
+std::optional<Hello> hello(const InstancePaths& paths) {
   try {
-    Client client(paths, Client::Start::never);
-    return client.call([](schema::Rauha::Client& rauha) {
+    auto client = std::make_unique<Client>(paths, Client::Start::never);
+    auto response = client->call([](schema::Rauha::Client& rauha) {
       auto request = rauha.helloRequest();
       request.setClientVersion(programVersion());
       return request.send();
     });
+    return Hello{std::move(client), kj::mv(response)};
   } catch (const Error& e) {
     if (e.code() != Code::notFound) throw;
-    return nullptr;
+    return std::nullopt;
   }
 }
 
@@ -34,9 +42,8 @@ int status(const Invocation& invocation) {
   Arguments arguments("rauha daemon status", "Tell whether the daemon runs; never starts it. Exit status 1 when it does not run.", "  rauha daemon status\n");
   if (!arguments.parse(invocation)) return kOk;
   const InstancePaths paths = instancePaths(arguments.root());
-  auto answer = hello(paths);
-  KJ_IF_MAYBE (response, answer) {
-    const auto server = response->getServer();
+  if (const auto answer = hello(paths)) {
+    const auto server = answer->response.getServer();
     if (invocation.json) return printDocument("{\"running\":true,\"server\":" + toJson(server) + "}"), kOk;
     printText("rauhad " + printable(str(server.getVersion())) + " runs: pid " + std::to_string(server.getPid()) + ", instance " + printable(str(server.getInstance())) + ", root " +
               printable(str(server.getRoot())) + ", up " + formatDuration(server.getUptimeMs()) + ", " + std::to_string(server.getZones()) + " zones\n");
@@ -123,9 +130,8 @@ int daemonCommand(const Invocation& invocation) { return dispatch("daemon", kSub
 int versionCommand(const Invocation& invocation) {
   Arguments arguments("rauha version", "Print the versions of this program and of the daemon, if one runs.", "  rauha version\n");
   if (!arguments.parse(invocation)) return kOk;
-  auto answer = hello(instancePaths(arguments.root()));
-  KJ_IF_MAYBE (response, answer) {
-    const auto server = response->getServer();
+  if (const auto answer = hello(instancePaths(arguments.root()))) {
+    const auto server = answer->response.getServer();
     if (invocation.json) return printDocument("{\"version\":" + jsonString(programVersion()) + ",\"server\":" + toJson(server) + "}"), kOk;
     printText(std::string("rauha ") + programVersion() + "\nrauhad " + printable(str(server.getVersion())) + "\n");
     warnAboutVersion(server);

@@ -2,11 +2,11 @@
 
 #include <fcntl.h>
 #include <poll.h>
-#include <sched.h>
 #include <signal.h>
 #include <spawn.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -29,6 +29,7 @@ constexpr int kReadyFd = 3;
 constexpr off_t kLogLimit = 4 << 20;
 constexpr size_t kReadyLimit = 4096;
 constexpr int kLockRetryMs = 20;
+constexpr int kDeathMs = 1000;
 constexpr int kRounds = 5;  // a daemon that leaves while we come, again and again, is a daemon that does not work
 
 struct Waiting {
@@ -186,6 +187,10 @@ std::string lastLogLine(const InstancePaths& paths, off_t from) {
 
 std::string howItEnded(pid_t pid) {
   int status = 0;
+  // It closes its descriptors a moment before it can be waited for.
+  const UniqueFd handle(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
+  pollfd ended{handle.get(), POLLIN, 0};
+  poll(&ended, 1, kDeathMs);
   if (waitpid(pid, &status, WNOHANG) != pid) return "it closed its ready descriptor without a word";
   if (WIFSIGNALED(status)) return "signal " + std::to_string(WTERMSIG(status)) + " ended it";
   return "it exited with status " + std::to_string(WEXITSTATUS(status));

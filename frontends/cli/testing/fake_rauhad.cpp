@@ -48,6 +48,7 @@ struct TaskState final : public kj::Refcounted {
   std::string zoneName, errorClass, policy;
   schema::ErrorCode errorCode = schema::ErrorCode::NONE;
   kj::PromiseFulfillerPair<void> ended;
+  kj::PromiseFulfillerPair<void> inputEnded = kj::newPromiseAndFulfiller<void>();
   kj::Promise<void> work = kj::READY_NOW;
 
   void cancel(int number) {
@@ -64,7 +65,10 @@ class HandleServer final : public schema::TaskHandle::Server {
  public:
   explicit HandleServer(kj::Own<TaskState> state) : state_(kj::mv(state)) {}
   ~HandleServer() noexcept(false) { state_->journal.note("handle dropped"); }
-  kj::Promise<void> wait(WaitContext context) override { return waitTask(kj::addRef(*state_), context); }
+  kj::Promise<void> wait(WaitContext context) override {
+    context.allowCancellation();  // else a waiting client that is lost keeps its handle, and the task
+    return waitTask(kj::addRef(*state_), context);
+  }
   kj::Promise<void> cancel(CancelContext context) override {
     state_->cancel(context.getParams().getSignal());
     return kj::READY_NOW;
@@ -126,10 +130,7 @@ class InputServer final : public schema::ByteSink::Server {
   }
   kj::Promise<void> end(EndContext) override {
     state_->journal.note("input " + std::to_string(state_->input.size()));
-    if (state_->argv.front() == "cat") {
-      state_->out = state_->input;
-      state_->ended.fulfiller->fulfill();
-    }
+    state_->inputEnded.fulfiller->fulfill();
     return kj::READY_NOW;
   }
 
@@ -312,7 +313,11 @@ class FakeRauha final : public schema::Rauha::Server {
       co_return;
     }
     const std::string verb = state->argv[0];
-    if (verb == "hang" || verb == "stubborn" || verb == "deaf" || verb == "cat") co_return;
+    if (verb == "hang" || verb == "stubborn" || verb == "deaf") co_return;
+    if (verb == "cat") {
+      co_await kj::mv(state->inputEnded.promise);
+      state->out = state->input;
+    }
     if (verb == "die") {
       co_await timer_.afterDelay(50 * kj::MILLISECONDS);
       _exit(9);
@@ -479,6 +484,7 @@ int run(int argc, char** argv) {
   const std::string runtime = root + "/run";
   mkdir(runtime.c_str(), 0700);
   const Journal journal(runtime + "/calls");
+  std::ofstream(runtime + "/fake-pid") << getpid();
   describeOurselves(journal);
   UniqueFd readyFd(ready.empty() ? -1 : atoi(ready.c_str()));
   if (mode.silentDeath) {

@@ -1,0 +1,95 @@
+#include "frontends/cli/inputs.h"
+
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include "core/base/error.h"
+#include "frontends/cli/builtin_policies.h"
+
+namespace rauha::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+class Inputs : public ::testing::Test {
+ protected:
+  Inputs() {
+    std::string name = (fs::temp_directory_path() / "rauha-inputs-XXXXXX").string();
+    if (mkdtemp(name.data()) == nullptr) throwErrno("task", "mkdtemp");
+    directory = name;
+  }
+  ~Inputs() override { fs::remove_all(directory); }
+  Code codeOf(const std::string& reference) const {
+    try {
+      openImageSource(reference);
+    } catch (const Error& e) {
+      return e.code();
+    }
+    return Code::none;
+  }
+  bool sameFile(const UniqueFd& fd, const std::string& path) const {
+    struct stat a {}, b {};
+    return fstat(fd.get(), &a) == 0 && stat(path.c_str(), &b) == 0 && a.st_ino == b.st_ino && a.st_dev == b.st_dev;
+  }
+  std::string directory;
+};
+
+TEST_F(Inputs, imageReferencesWithoutAPathOpenNothing) {
+  for (const char* reference : {"host", "name:tag", "docker.io/library/python:3.12", "", "ocix:y"}) EXPECT_FALSE(openImageSource(reference)) << reference;
+}
+
+TEST_F(Inputs, tagIsCutOffTheLongestPathThatExists) {
+  const std::string layout = directory + "/layout";
+  fs::create_directory(layout);
+  EXPECT_TRUE(sameFile(openImageSource("oci:" + layout), layout));
+  EXPECT_TRUE(sameFile(openImageSource("oci:" + layout + ":v1.2"), layout));
+  EXPECT_TRUE(sameFile(openImageSource("oci:" + layout + "@sha256:" + std::string(64, '0')), layout));
+  const std::string odd = directory + "/a:b";
+  fs::create_directory(odd);
+  EXPECT_TRUE(sameFile(openImageSource("oci:" + odd + ":v1"), odd));
+  EXPECT_EQ(codeOf("oci:" + odd), Code::invalid) << "the daemon would take 'b' for a tag";
+  EXPECT_TRUE(sameFile(openImageSource("dir:" + odd), odd)) << "a directory has no tag";
+  std::ofstream(directory + "/i.tar") << "x";
+  EXPECT_TRUE(sameFile(openImageSource("docker-archive:" + directory + "/i.tar:name:tag"), directory + "/i.tar"));
+}
+
+TEST_F(Inputs, imagesThatCannotBeOpened) {
+  EXPECT_EQ(codeOf("oci:" + directory + "/none:v1"), Code::notFound);
+  EXPECT_EQ(codeOf("oci-archive:" + directory), Code::invalid);
+  ASSERT_EQ(mkfifo((directory + "/fifo").c_str(), 0600), 0);
+  EXPECT_EQ(codeOf("oci-archive:" + directory + "/fifo"), Code::invalid) << "and it does not wait for a writer";
+  EXPECT_EQ(codeOf("dir:"), Code::invalid);
+}
+
+TEST_F(Inputs, policies) {
+  for (const char* name : {"task", "standard", "strict", "privileged"}) {
+    ASSERT_TRUE(builtinPolicy(name)) << name;
+    EXPECT_EQ(readPolicy(name).toml, *builtinPolicy(name));
+    EXPECT_EQ(readPolicy(name).source, name);
+  }
+  EXPECT_FALSE(builtinPolicy(""));
+  const std::string path = directory + "/p.toml";
+  std::ofstream(path) << "name = 'p'\n";
+  EXPECT_EQ(readPolicy(path).toml, "name = 'p'\n");
+  EXPECT_EQ(readPolicy(path).source, path);
+  EXPECT_THROW(readPolicy(""), Error);
+  EXPECT_THROW(readPolicy(directory + "/none.toml"), Error);
+}
+
+TEST_F(Inputs, repositoryThatTheCallerMayNotRead) {
+  if (geteuid() == 0) GTEST_SKIP() << "root may read everything";
+  const std::string closed = directory + "/closed";
+  fs::create_directory(closed);
+  fs::permissions(closed, fs::perms::none);
+  EXPECT_THROW(openRepository(closed, false), Error);
+  fs::permissions(closed, fs::perms::owner_read | fs::perms::owner_exec);
+  EXPECT_NO_THROW(openRepository(closed, false));
+  EXPECT_THROW(openRepository(closed, true), Error);
+}
+
+}  // namespace
+}  // namespace rauha::cli

@@ -1,0 +1,64 @@
+#include "frontends/cli/summary.h"
+
+#include <capnp/message.h>
+#include <gtest/gtest.h>
+
+#include "frontends/cli/output.h"
+
+namespace rauha::cli {
+namespace {
+
+class Summary : public ::testing::Test {
+ protected:
+  ~Summary() noexcept override {}  // a message builder's may throw, a fixture's may not
+  std::string text() { return summaryOf(result.asReader(), Style(-1)); }
+  capnp::MallocMessageBuilder message;
+  schema::TaskResult::Builder result = message.initRoot<schema::TaskResult>();
+};
+
+TEST_F(Summary, goodEndIsOneLine) {
+  result.setDurationMs(1842);
+  result.setZoneName("z");
+  EXPECT_EQ(text(), "rauha: succeeded in 1.84 s, zone z\n");
+}
+
+TEST_F(Summary, weakerLayersAreOneLine) {
+  auto posture = result.initPosture();
+  auto layers = posture.initLayers(3);
+  layers[0].setName("seccomp");
+  layers[1].setName("landlock");
+  layers[1].setWeaker(true);
+  layers[2].setName("enforcer");
+  layers[2].setDetail("none");
+  layers[2].setWeaker(true);
+  posture.initDegraded(1).set(0, "landlock");
+  EXPECT_NE(text().find("rauha: weaker than the best: landlock, enforcer (none), landlock (required, waived by --allow-degraded)\n"), std::string::npos) << text();
+}
+
+TEST_F(Summary, gapsInTheEvidenceAreTold) {
+  auto stats = result.initStdoutStats();
+  stats.setBytes(3 << 20);
+  stats.setKept(1 << 20);
+  stats.setTruncated(true);
+  result.initEventCounters().setDropped(7);
+  EXPECT_NE(text().find("the result keeps 1MiB of 3MiB of standard output"), std::string::npos) << text();
+  EXPECT_NE(text().find("7 events were dropped: the evidence is not complete"), std::string::npos) << text();
+}
+
+TEST_F(Summary, manyRefusalsAreCounted) {
+  auto events = result.initEnforcementEvents(9);
+  for (auto event : events) event.setMessage("no\x1b[1m");
+  EXPECT_NE(text().find("rauha: refused: no\\x1b[1m\n"), std::string::npos) << text();
+  EXPECT_NE(text().find("and 4 more"), std::string::npos) << text();
+}
+
+TEST_F(Summary, errorComesWithItsRemedy) {
+  result.setStatus(schema::TaskStatus::RUNTIME_ERROR);
+  auto error = result.initError();
+  error.setText("no image 'x'");
+  error.setHint("import it");
+  EXPECT_EQ(text(), "rauha: no image 'x'\n  try: import it\nrauha: not run in 0 ms\n");
+}
+
+}  // namespace
+}  // namespace rauha::cli

@@ -45,16 +45,9 @@ void noteStrict(Section& root, schema::Policy::Reader policy) {
 }
 
 void noteRequired(Section& root, schema::Policy::Reader policy) {
-  const auto resources = policy.getResources();
-  const auto refuse = [&](std::string_view layer, bool contradicted, const std::string& why) {
-    if (contradicted && names(policy.getRequire(), layer))
-      root.problem("require", "names '" + std::string(layer) + "', but " + why, "change one of the two");
-  };
-  refuse("user_namespace", policy.getUserNamespace() == schema::UserNamespace::HOST, "user_namespace is \"host\"");
-  refuse("network", policy.getNetwork().getMode() == schema::NetworkMode::HOST, "network.mode is \"host\"");
-  refuse("cgroup_cpu", resources.getCpuMillis() == 0, "resources.cpu is 0 (no limit)");
-  refuse("cgroup_memory", resources.getMemoryBytes() == 0, "resources.memory is 0 (no limit)");
-  refuse("cgroup_pids", resources.getPids() == 0, "resources.pids is 0 (no limit)");
+  for (const auto layer : policy.getRequire())
+    if (const auto why = switchedOff(policy, view(layer)); !why.empty())
+      root.problem("require", "names '" + std::string(view(layer)) + "', but " + std::string(why), "change one of the two");
 }
 
 void noteNetwork(Section& root, schema::Policy::Reader policy) {
@@ -77,6 +70,16 @@ void notePaths(Section& root) {
 }
 
 }  // namespace
+
+std::string_view switchedOff(schema::Policy::Reader policy, std::string_view layer) noexcept {
+  const auto resources = policy.getResources();
+  if (layer == "user_namespace" && policy.getUserNamespace() == schema::UserNamespace::HOST) return "user_namespace is \"host\"";
+  if (layer == "network" && policy.getNetwork().getMode() == schema::NetworkMode::HOST) return "network.mode is \"host\"";
+  if (layer == "cgroup_cpu" && resources.getCpuMillis() == 0) return "resources.cpu is 0 (no limit)";
+  if (layer == "cgroup_memory" && resources.getMemoryBytes() == 0) return "resources.memory is 0 (no limit)";
+  if (layer == "cgroup_pids" && resources.getPids() == 0) return "resources.pids is 0 (no limit)";
+  return {};
+}
 
 void noteContradictions(Section& root, schema::Policy::Reader policy) {
   notePrivileged(root, policy);

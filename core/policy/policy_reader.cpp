@@ -37,6 +37,7 @@ class Reader final {
     if (auto s = root.section("resources")) readResources(*s);
     if (auto s = root.section("syscalls")) readSyscalls(*s);
     readDevices(root);
+    if (!root.has("require") && out_.getType() != schema::ZoneType::STRICT) dropSwitchedOff();
     root.finish();
     // Only of values that all hold: a wrong value contradicts nothing yet.
     if (problems_.empty()) noteContradictions(root, out_.asReader());
@@ -67,6 +68,14 @@ class Reader final {
       for (const auto& name : *names) checkCapability(name);
       writeTexts(*names, [&](uint32_t n) { return out_.initCapabilities(n); });
     }
+  }
+
+  // A layer that only the type's default requires gives way to a limit that the policy lifts in so many words.
+  void dropSwitchedOff() {
+    std::vector<Entry> kept;
+    for (const auto layer : out_.asReader().getRequire())
+      if (switchedOff(out_.asReader(), {layer.begin(), layer.size()}).empty()) kept.push_back({layer, "", 0});
+    writeTexts(kept, [&](uint32_t n) { return out_.initRequire(n); });
   }
 
   void checkKnown(const Entry& entry, std::span<const std::string_view> known, std::string_view what) {

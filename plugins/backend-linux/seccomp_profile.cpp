@@ -1,15 +1,12 @@
 #include "plugins/backend-linux/seccomp_profile.h"
 
 #include <fcntl.h>
-#include <linux/audit.h>
 #include <linux/capability.h>
 #include <linux/filter.h>
 #include <linux/netlink.h>
 #include <linux/sched.h>
 #include <linux/seccomp.h>
-#include <netinet/in.h>
 #include <seccomp.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -25,14 +22,7 @@
 #include "core/base/error.h"
 #include "core/base/fd.h"
 #include "plugins/backend-linux/seccomp_lists.h"
-
-#if defined(__x86_64__)
-#define RAUHA_NATIVE_ARCH AUDIT_ARCH_X86_64
-#elif defined(__aarch64__)
-#define RAUHA_NATIVE_ARCH AUDIT_ARCH_AARCH64
-#else
-#error "the system call lists were only checked for x86_64 and aarch64"
-#endif
+#include "plugins/backend-linux/seccomp_prologue.h"
 
 namespace rauha::backend {
 namespace {
@@ -40,7 +30,6 @@ namespace {
 constexpr uint32_t kNamespaceFlags =
     CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET;
 constexpr uint64_t kLow32 = 0xFFFFFFFF;
-constexpr uint32_t kX32Bit = 0x40000000;
 
 template <typename F>
 void eachName(std::string_view names, F&& f) {
@@ -109,31 +98,6 @@ class Filter final {
 constexpr uint32_t kAllow = SCMP_ACT_ALLOW;
 constexpr uint32_t errnoAction(int error) { return SCMP_ACT_ERRNO(static_cast<uint32_t>(error)); }
 
-// What goes before the tree: questions that the tree cannot ask.
-//   * a call newer than our lists: ENOSYS (not in privileged zones, where everything passes that is not refused)
-//   * ioctl requests that type into a terminal or paste into a console: EPERM, compared as the 32 bits that the kernel looks at
-std::string prologue(bool refuseNewCalls) {
-  constexpr auto kNumber = static_cast<uint32_t>(offsetof(seccomp_data, nr)), kArch = static_cast<uint32_t>(offsetof(seccomp_data, arch));
-  constexpr auto kRequest = static_cast<uint32_t>(offsetof(seccomp_data, args) + sizeof(uint64_t));  // low half: little endian
-  const auto newest = refuseNewCalls ? static_cast<uint32_t>(newestKnownCall()) : kX32Bit - 1;
-  const auto ioctlNumber = static_cast<uint32_t>(*numberOf("ioctl"));
-  const sock_filter code[] = {
-      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, kArch),
-      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, RAUHA_NATIVE_ARCH, 0, 10),
-      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, kNumber),
-      BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, kX32Bit, 8, 0),
-      BPF_JUMP(BPF_JMP | BPF_JGT | BPF_K, newest, 5, 0),
-      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ioctlNumber, 0, 6),
-      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, kRequest),
-      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, TIOCSTI, 3, 0),
-      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, TIOCLINUX, 2, 0),
-      BPF_STMT(BPF_JMP | BPF_JA, 2),
-      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
-      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
-  };
-  return {reinterpret_cast<const char*>(code), sizeof code};
-}
-
 void refuseUnknown(const std::vector<std::string>& names) {
   for (const std::string& name : names)
     if (!numberOf(name))
@@ -167,27 +131,18 @@ void checkRequest(const SeccompRequest& request) {
                     "remove it from syscalls.allow, or use a privileged zone", name);
 }
 
-constexpr uint32_t kInternetProtocols[] = {0, IPPROTO_TCP, IPPROTO_UDP, IPPROTO_ICMP, IPPROTO_ICMPV6, 262 /* MPTCP */};
+// The families that a program needs and that a network namespace bounds.
+Prologue socketRules(const SeccompRequest& request) {
+  Prologue out;
+  out.rawSockets = has(request.capabilities, CAP_NET_RAW);
+  out.netlinkProtocols = {NETLINK_ROUTE};
+  if (has(request.capabilities, CAP_NET_ADMIN))
+    out.netlinkProtocols.insert(out.netlinkProtocols.end(), {NETLINK_SOCK_DIAG, NETLINK_NETFILTER, NETLINK_GENERIC});
+  return out;
+}
 
-// socket(2): the families that a program needs and that a network namespace bounds. Others fail as if the kernel lacked them, which is what
-// programs are prepared for.
-void addSockets(Filter& filter, const SeccompRequest& request, const std::set<std::string>& denied) {
-  const bool raw = has(request.capabilities, CAP_NET_RAW), admin = has(request.capabilities, CAP_NET_ADMIN);
-  std::vector<uint32_t> netlink = {NETLINK_ROUTE};
-  if (admin) netlink.insert(netlink.end(), {NETLINK_SOCK_DIAG, NETLINK_NETFILTER, NETLINK_GENERIC});
-  if (!denied.contains("socket")) {
-    filter.add(kAllow, "socket", {equals(0, AF_UNIX)});
-    for (const uint32_t family : {AF_INET, AF_INET6}) {
-      if (raw) {
-        filter.add(kAllow, "socket", {equals(0, family)});
-        continue;
-      }
-      for (const uint32_t protocol : kInternetProtocols) filter.add(kAllow, "socket", {equals(0, family), equals(2, protocol)});
-    }
-    for (const uint32_t protocol : netlink) filter.add(kAllow, "socket", {equals(0, AF_NETLINK), equals(2, protocol)});
-    if (raw) filter.add(kAllow, "socket", {equals(0, AF_PACKET)});
-  }
-  if (!denied.contains("socketpair")) filter.add(kAllow, "socketpair", {equals(0, AF_UNIX)});
+std::string withPrologue(Prologue prologue, const Filter& filter) {
+  return compilePrologue(prologue, static_cast<uint32_t>(*numberOf("ioctl")), static_cast<uint32_t>(*numberOf("socket"))) + filter.bytes();
 }
 
 // Personalities that change what a program is told, never what memory protection means: Linux, the 32-bit and old-release names, no address
@@ -208,9 +163,12 @@ std::string compileStandard(const SeccompRequest& request) {
   for (const char* name : {"clone", "unshare"})
     if (!names.contains(name) && !denied.contains(name))
       filter.add(kAllow, name, {masked(0, kNamespaceFlags | (name[0] == 'u' ? CLONE_NEWTIME : 0), 0)});
-  addSockets(filter, request, denied);
+  Prologue prologue = socketRules(request);
+  prologue.checkSockets = !denied.contains("socket");
+  if (prologue.checkSockets) filter.add(kAllow, "socket");
+  if (!denied.contains("socketpair")) filter.add(kAllow, "socketpair", {equals(0, AF_UNIX)});
   if (!denied.contains("personality")) addPersonality(filter);
-  return prologue(true) + filter.bytes();
+  return withPrologue(std::move(prologue), filter);
 }
 
 std::string compilePrivileged(const SeccompRequest& request) {
@@ -226,7 +184,9 @@ std::string compilePrivileged(const SeccompRequest& request) {
   for (const std::string& name : request.allow) refused.erase(name);
   refused.insert(request.deny.begin(), request.deny.end());
   for (const std::string& name : refused) filter.add(errnoAction(EPERM), name);
-  return prologue(false) + filter.bytes();
+  Prologue prologue;
+  prologue.refuseNewCalls = prologue.checkSockets = false;
+  return withPrologue(std::move(prologue), filter);
 }
 
 }  // namespace

@@ -74,9 +74,20 @@ struct Attributes {
   Attributes& operator=(const Attributes&) = delete;
 };
 
+std::vector<capnp::word> toWords(const std::string& bytes) {
+  std::vector<capnp::word> words(bytes.size() / sizeof(capnp::word));
+  ::memcpy(static_cast<void*>(words.data()), bytes.data(), words.size() * sizeof(capnp::word));
+  return words;
+}
+
+// A message says its own length: the end of the pipe may be long in coming when a child of the shim inherited it.
+bool complete(const std::string& bytes) {
+  const auto words = toWords(bytes);
+  return !words.empty() && capnp::expectedSizeInWordsFromPrefix(kj::arrayPtr(words.data(), words.size())) <= words.size();
+}
+
 void readOutcome(const std::string& bytes) {
-  std::vector<capnp::word> words((bytes.size() + sizeof(capnp::word) - 1) / sizeof(capnp::word));
-  ::memcpy(static_cast<void*>(words.data()), bytes.data(), bytes.size());
+  const auto words = toWords(bytes);
   try {
     capnp::FlatArrayMessageReader message(kj::arrayPtr(words.data(), words.size()));
     throwOnError(message.getRoot<schema::Outcome>());
@@ -170,6 +181,7 @@ void awaitOutcome(const StartedShim& shim, const Patience& patience, const std::
     if (n == 0) break;
     bytes.append(buffer, static_cast<size_t>(n));
     if (bytes.size() > kOutcomeBytes) throw Error("backend", Code::internal, "the shim's answer is longer than 64 KiB");
+    if (complete(bytes)) break;
   }
   if (!bytes.empty()) return readOutcome(bytes);
   const std::string said = diagnostics();

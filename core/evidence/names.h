@@ -12,9 +12,9 @@ inline constexpr std::string_view kDaemonStopping = "daemon.stopping";  // no ne
 inline constexpr std::string_view kClientRefused = "client.refused";  // a connection or call was turned away; attributes: uid, pid, reason
 
 // Zones.
-inline constexpr std::string_view kZoneCreating = "zone.creating";  // recorded, nothing built yet
+inline constexpr std::string_view kZoneCreating = "zone.creating";  // recorded, nothing built yet; attributes: name, policy
 inline constexpr std::string_view kZoneCreated = "zone.created";    // the boundary stands; attributes: name, policy, policy_digest
-inline constexpr std::string_view kZoneDeleted = "zone.deleted";    // nothing of it is left
+inline constexpr std::string_view kZoneDeleted = "zone.deleted";    // nothing of it is left; attributes: name
 inline constexpr std::string_view kZoneFailed = "zone.failed";      // the shim is gone or a step could not be undone; attributes: reason
 inline constexpr std::string_view kZonePolicyApplied = "zone.policy_applied";  // limits of a living zone changed; attributes: policy_digest
 
@@ -41,8 +41,9 @@ inline constexpr std::string_view kReconcileStarted = "reconcile.started";    //
 inline constexpr std::string_view kReconcileFinished = "reconcile.finished";  // attributes: adopted, removed, objects
 inline constexpr std::string_view kReconcileZoneRemoved =
     "reconcile.zone_removed";  // half-built, temporary or without a shim; attributes: reason
-inline constexpr std::string_view kReconcileZoneAdopted = "reconcile.zone_adopted";      // its shim answered
-inline constexpr std::string_view kReconcileTaskClosed = "reconcile.task_closed";        // its daemon died; it now has a result
+inline constexpr std::string_view kReconcileZoneAdopted = "reconcile.zone_adopted";  // its shim answered; attributes: name
+inline constexpr std::string_view kReconcileTaskClosed =
+    "reconcile.task_closed";  // its daemon died; it now has a result; attributes: status
 inline constexpr std::string_view kReconcileObjectRemoved = "reconcile.object_removed";  // a stranger with our name; attributes: object
 inline constexpr std::string_view kReconcileObjectLeft = "reconcile.object_left";        // could not be removed; attributes: object, reason
 
@@ -56,9 +57,8 @@ inline constexpr std::string_view kImageImported = "image.imported";  // attribu
 inline constexpr std::string_view kImageRemoved = "image.removed";    // attributes: reference, digest
 
 // The evidence itself.
-inline constexpr std::string_view kEvidenceDropped =
-    "evidence.dropped";  // the flood guard refused events; attributes: source, zone_id, count
-inline constexpr std::string_view kEvidenceMalformed = "evidence.malformed";       // an event whose name was none; attributes: name
+inline constexpr std::string_view kEvidenceDropped = "evidence.dropped";      // the flood guard refused events; attributes: source, count
+inline constexpr std::string_view kEvidenceMalformed = "evidence.malformed";  // an event whose name was none; attributes: name
 inline constexpr std::string_view kEvidenceStoreFailed = "evidence.store_failed";  // events are not in the log; attributes: count, reason
 
 }  // namespace rauha::evidence::names

@@ -289,8 +289,7 @@ void LinuxBackend::destroy(const std::string& zoneId, int64_t deadlineNs) {
   const auto record = readRecord(directory);
   groups_.kill(zoneId);
   endShimOf(zoneId, record, deadlineNs);
-  groups_.kill(zoneId);  // what the shim started between the first kill and its end
-  groups_.remove(zoneId, deadlineNs);
+  groups_.remove(zoneId, deadlineNs);  // kills what the shim started between the first kill and its end
   // Only now: nobody runs with these ids any more.
   if (record && record->hostIdBase != 0) ids_.releaseAt(record->hostIdBase, instance_, zoneId);
   if (!record) ids_.release(instance_, zoneId);

@@ -68,6 +68,8 @@ void removeGroup(const std::string& path, int64_t deadlineNs) {
       return;
     }
     if (errno != EBUSY) throwErrno("backend", "remove control group " + path);
+    // Every process of a zone is in its v2 group, so there is rarely more to kill; a v1 group may hold one that never got that far.
+    exists(path + "/cgroup.events") ? killGroup(path) : killListed(path);
     const int64_t left = deadlineNs - monotonicNs();
     if (left <= 0)
       throw Error("backend", Code::busy, "remove control group " + path + ": it still has processes",
@@ -267,7 +269,8 @@ bool GroupTree::limitDevices(const std::string& zoneId, const std::vector<Device
 }
 
 void GroupTree::kill(const std::string& zoneId) {
-  for (const Member& m : existing(zoneId)) m.controller.empty() ? killGroup(m.path) : killListed(m.path);
+  const std::string group = v2Base() + "/" + zoneId;
+  if (exists(group)) killGroup(group);
 }
 
 void GroupTree::remove(const std::string& zoneId, int64_t deadlineNs) {

@@ -60,9 +60,9 @@ class GroupTree final {
   void update(const std::string& zoneId, const Limits& limits, const std::optional<std::string>& ioDevice);
   // Leaves only these devices usable (v1 devices controller). False: this machine has no such controller.
   bool limitDevices(const std::string& zoneId, const std::vector<DeviceRule>& rules);
-  // SIGKILL to whatever is in any of the zone's groups.
+  // SIGKILL to every process of the zone; all are in its v2 group.
   void kill(const std::string& zoneId);
-  // Removes the zone's groups, waiting for dying processes until the deadline (CLOCK_MONOTONIC). Idempotent. Code::busy names the group
+  // Removes the zone's groups, killing what is still in them and waiting for it until the deadline (CLOCK_MONOTONIC). Idempotent. Code::busy names the group
   // that still has processes.
   void remove(const std::string& zoneId, int64_t deadlineNs);
   // Removes the instance's own groups if no zone is in them.

@@ -128,7 +128,7 @@ TEST_F(RealTree, KillEndsForksAndRemoveWaitsForThem) {
   char c[6];
   for (int got = 0; got < 6;) got += static_cast<int>(::read(ready[0], c, 6));
   EXPECT_FALSE(groups.empty());
-  EXPECT_THROW(tree->remove("z", monotonicNs()), Error);  // deadline is now, and it is busy
+  EXPECT_THROW(tree->remove("z", monotonicNs()), Error);  // it kills, but the deadline does not let it wait
   groups.kill();
   EXPECT_EQ(WTERMSIG(await(pid)), SIGKILL);
   tree->remove("z", monotonicNs() + 5 * kSecond);

@@ -132,6 +132,10 @@ Task<void> AgentServer::createContainer(CreateContext context) {
     const RootPlan root = readRoot(spec.getRootfs(), descriptors.size());
     const ProcessPlan plan = readProcess(spec.getProcess());
     const bool noSuid = root.writesHostTree();
+    if (noSuid && zone_.userNamespace && zone_.seccompNoSuid.empty())
+      throw Error(kClass, Code::denied,
+                  "zone " + zone_.id + " was made without the filter against set-user-ID bits, a host directory cannot be writable in it",
+                  "make a new zone for a writable repository");
     auto process = adopt(spawnContainer({zone_, groups_, noSuid}, root, plan, prepareRoot(root, descriptors)), plan);
     const Ready ready = co_await process->ready();
     containers_[id] = Container{process, noSuid, static_cast<int>(ready.armed.landlockAbi)};

@@ -58,6 +58,10 @@ void resetSignals() noexcept {
 int setUp(const ZoneInitSpec& spec, int& control) noexcept {
   if (::prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || ::prctl(PR_SET_DUMPABLE, 0) != 0) return kDeath;
   ::prctl(PR_SET_NAME, "rauha-init");
+  if (spec.commandLineSize > 0) {
+    std::memset(spec.commandLine, 0, spec.commandLineSize);
+    std::strncpy(spec.commandLine, "rauha-init", spec.commandLineSize - 1);
+  }
   resetSignals();
   for (int fd : spec.v1TaskFds)
     if (::write(fd, "0", 1) != 1) return kGroups;

@@ -4,6 +4,7 @@
 // kernel kills everything in the namespace. It holds nothing (an empty read-only root, one descriptor, no capabilities) and can do nothing
 // (seccomp strict mode: read, write, exit). Orphans are reaped by the kernel because SIGCHLD is ignored.
 
+#include <cstddef>
 #include <string>
 #include <vector>
 
@@ -11,10 +12,12 @@ namespace rauha::agent {
 
 struct ZoneInitSpec {
   std::string hostname;
-  std::vector<int> v1TaskFds;  // to enrol itself in the v1 groups
-  int emptyRoot = -1;          // a detached, empty, read-only mount
-  bool ownNetwork = true;      // bring up lo
-  bool userNamespace = true;   // wait for the id maps, then become the zone's root
+  std::vector<int> v1TaskFds;   // to enrol itself in the v1 groups
+  int emptyRoot = -1;           // a detached, empty, read-only mount
+  bool ownNetwork = true;       // bring up lo
+  char* commandLine = nullptr;  // the agent's own, writable: the zone sees it as that of its process 1
+  size_t commandLineSize = 0;
+  bool userNamespace = true;  // wait for the id maps, then become the zone's root
 };
 
 // In the child; `control` is its end of a stream socket pair. Protocol: when the namespaces are set up it waits for one byte (the maps are

@@ -99,7 +99,8 @@ UniqueFd buildBoundary(const BoundaryPlan& plan, const cgroup::ZoneGroups& group
   const UniqueFd empty =
       sys::newMount("tmpfs", {{"size", "4096"}, {"mode", "555"}},
                     MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC, "make an empty root for zone init");
-  const agent::ZoneInitSpec spec{plan.hostname, groups.v1TaskFds(), empty.get(), zone.ownNetwork, zone.userNamespace};
+  const agent::ZoneInitSpec spec{plan.hostname,    groups.v1TaskFds(),   empty.get(),       zone.ownNetwork,
+                                 plan.commandLine, plan.commandLineSize, zone.userNamespace};
   const uint64_t flags =
       CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS | (zone.ownNetwork ? CLONE_NEWNET : 0) | (zone.userNamespace ? CLONE_NEWUSER : 0);
   sys::Child child = sys::clone3({.flags = flags, .cgroupFd = groups.v2Fd()}, "make the namespaces of zone " + zone.id);

@@ -17,6 +17,8 @@ namespace rauha::shim {
 struct BoundaryPlan {
   std::string hostname, socketPath, agentVersion;
   bool ephemeral = true;
+  char* commandLine = nullptr;  // of the shim; writable, main's
+  size_t commandLineSize = 0;
   std::vector<cgroup::Member> groups;
 };
 

@@ -59,9 +59,11 @@ void shedSurroundings() {
   for (int n : {SIGINT, SIGHUP, SIGQUIT, SIGPIPE}) ::sigaction(n, &ignore, nullptr);
 }
 
-// Zone init shows the shim's command line to the zone: it says no more than the name.
-void shortenCommandLine(int argc, char** argv) {
-  for (int i = 1; i < argc; ++i) std::memset(argv[i], 0, std::strlen(argv[i]));
+// The memory behind argv, one piece. The shim keeps its own, by which the backend finds it again; zone init blanks its copy.
+void rememberCommandLine(int argc, char** argv, rauha::shim::BoundaryPlan& plan) {
+  if (argc < 1) return;
+  plan.commandLine = argv[0];
+  plan.commandLineSize = static_cast<size_t>(argv[argc - 1] + std::strlen(argv[argc - 1]) - argv[0]);
 }
 
 kj::Promise<void> terminated(kj::UnixEventPort& port) {
@@ -102,8 +104,8 @@ int serve(rauha::shim::Decisions decisions) {
 int main(int argc, char** argv) {
   try {
     shedSurroundings();
-    shortenCommandLine(argc, argv);
     auto decisions = rauha::shim::readBoundary(kBoundaryFd);
+    rememberCommandLine(argc, argv, decisions.plan);
     ::close(kBoundaryFd);
     return serve(std::move(decisions));
   } catch (...) {

@@ -41,6 +41,9 @@ if(RAUHA_WERROR)
 endif()
 target_include_directories(rauha_options INTERFACE ${CMAKE_SOURCE_DIR})
 
+if(RAUHA_FUZZ)
+  add_compile_options(-fsanitize=fuzzer-no-link)  # what a fuzzer runs through is mostly in libraries: without it, it is blind there
+endif()
 if(RAUHA_SANITIZE)
   add_compile_options(-fsanitize=${RAUHA_SANITIZE} -fno-sanitize-recover=all -g)
   add_link_options(-fsanitize=${RAUHA_SANITIZE})

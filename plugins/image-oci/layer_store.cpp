@@ -106,12 +106,10 @@ StoredLayer LayerStore::ensure(const LayerSource& source, const Watch& watch) co
     layer = std::move(*there);
     layer.blobs.insert(source.blob.digest);
     const UniqueFd held = root_.lock();
-    writeRecord(openChildDir(root_.layers(), hex, "layer " + source.diffId).get(), layer);
+    writeRecord(openChildDir(root_.layers(), hex, "layer " + source.diffId).get(), layer, true);
   } else {
-    layer.facts = unpack(source, watch);
-    layer.blobs.insert(source.blob.digest);
+    layer = unpack(source, watch);
     const std::string temporary = "layer-" + hex;
-    writeRecord(openChildDir(root_.tmp(), temporary, "layer " + source.diffId).get(), layer);
     const UniqueFd held = root_.lock();
     if (renameat(root_.tmp(), temporary.c_str(), root_.layers(), hex.c_str()) != 0)
       throwIo("put layer " + source.diffId + " into the store");
@@ -122,7 +120,7 @@ StoredLayer LayerStore::ensure(const LayerSource& source, const Watch& watch) co
   return layer;
 }
 
-LayerFacts LayerStore::unpack(const LayerSource& source, const Watch& watch) const {
+StoredLayer LayerStore::unpack(const LayerSource& source, const Watch& watch) const {
   const std::string temporary = "layer-" + hexOf(source.diffId);
   removeTree(root_.tmp(), temporary);  // of a call that was killed: the layer's lock is ours, so nobody is at work there
   Defer undo([&] {
@@ -134,11 +132,12 @@ LayerFacts LayerStore::unpack(const LayerSource& source, const Watch& watch) con
   const UniqueFd dir = makeDir(root_.tmp(), temporary, "layer " + source.diffId);
   const UniqueFd fs = makeDir(dir.get(), "fs", "layer " + source.diffId);
   if (fchmod(fs.get(), 0755) != 0) throwIo("layer " + source.diffId);
-  LayerFacts facts = stream(source, watch, fs.get());
+  StoredLayer layer{stream(source, watch, fs.get()), {source.blob.digest}};
+  writeRecord(dir.get(), layer, false);
   // A visible layer must be whole even after a loss of power; one sync of the file system is cheaper than one of each file.
   if (syncfs(fs.get()) != 0) throwIo("write layer " + source.diffId + " to disk");
   undo.dismiss();
-  return facts;
+  return layer;
 }
 
 void LayerStore::verifyOnly(const LayerSource& source, const Watch& watch) const { stream(source, watch, -1); }
@@ -159,14 +158,14 @@ LayerFacts LayerStore::stream(const LayerSource& source, const Watch& watch, int
   return facts;
 }
 
-void LayerStore::writeRecord(int dir, const StoredLayer& layer) const {
+void LayerStore::writeRecord(int dir, const StoredLayer& layer, bool durable) const {
   const json doc = {{"bytes", layer.facts.bytes},
                     {"entries", layer.facts.entries},
                     {"opaque_root", layer.facts.opaqueRoot},
                     {"notes", layer.facts.notes},
                     {"notes_dropped", layer.facts.notesDropped},
                     {"blobs", layer.blobs}};
-  root_.writeWhole(dir, "layer.json", doc.dump(), true);
+  root_.writeWhole(dir, "layer.json", doc.dump(-1, ' ', false, json::error_handler_t::replace), durable);
 }
 
 std::vector<std::string> LayerStore::diffIds() const {

@@ -45,10 +45,10 @@ class LayerStore final {
   std::string hide(const std::string& diffId) const;
 
  private:
-  LayerFacts unpack(const LayerSource& source, const Watch& watch) const;
+  StoredLayer unpack(const LayerSource& source, const Watch& watch) const;
   void verifyOnly(const LayerSource& source, const Watch& watch) const;
   LayerFacts stream(const LayerSource& source, const Watch& watch, int fsFd) const;
-  void writeRecord(int dir, const StoredLayer& layer) const;
+  void writeRecord(int dir, const StoredLayer& layer, bool durable) const;
   void forget(const std::string& diffId) const;
 
   const StoreRoot& root_;

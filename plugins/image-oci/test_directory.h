@@ -20,10 +20,9 @@ namespace rauha::oci::test {
 
 class TempDir {
  public:
-  TempDir() {
-    char name[] = "/tmp/rauha-image-test-XXXXXX";
-    if (mkdtemp(name) == nullptr) throw std::runtime_error("mkdtemp failed");
-    path_ = name;
+  explicit TempDir(const std::string& base = "/tmp") {
+    path_ = base + "/rauha-image-test-XXXXXX";
+    if (mkdtemp(path_.data()) == nullptr) throw std::runtime_error("mkdtemp failed");
   }
   ~TempDir() {
     std::error_code ignored;

@@ -36,7 +36,13 @@ CREATE TABLE counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT;
 
 constexpr const char* kSteps[] = {kVersion1};
 
-void refuseForeign(Database& database, int64_t version, size_t known) {
+}  // namespace
+
+std::span<const char* const> migrations() noexcept { return kSteps; }
+
+void checkVersion(Database& database, std::span<const char* const> steps) {
+  const int64_t version = database.readInteger("PRAGMA user_version", "open");
+  const size_t known = steps.size();
   const int64_t owner = database.readInteger("PRAGMA application_id", "open");
   const bool fresh = owner == 0 && version == 0 && database.readInteger("SELECT count(*) FROM sqlite_schema", "open") == 0;
   if (!fresh && owner != kApplicationId)
@@ -48,14 +54,9 @@ void refuseForeign(Database& database, int64_t version, size_t known) {
                 "install a rauhad at least as new as the one that wrote it, or choose another --root", database.path());
 }
 
-}  // namespace
-
-std::span<const char* const> migrations() noexcept { return kSteps; }
-
 void migrate(Database& database, std::span<const char* const> steps) {
-  int64_t version = database.readInteger("PRAGMA user_version", "open");
-  refuseForeign(database, version, steps.size());
-  for (; static_cast<size_t>(version) < steps.size(); ++version) {
+  checkVersion(database, steps);
+  for (int64_t version = database.readInteger("PRAGMA user_version", "open"); static_cast<size_t>(version) < steps.size(); ++version) {
     const std::string what = "migrate to version " + std::to_string(version + 1);
     Transaction transaction(database, what);
     database.execute(steps[static_cast<size_t>(version)], what);

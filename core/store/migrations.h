@@ -13,8 +13,10 @@ inline constexpr int64_t kApplicationId = 0x52617568;
 
 std::span<const char* const> migrations() noexcept;
 
-// Takes the file to the last version, each step in a transaction of its own. Refused: a newer version (unsupported), a file of something
-// else (corrupt). Nothing was changed then.
+// Only reads. Refused: a newer version (unsupported), a file of something else (corrupt).
+void checkVersion(Database& database, std::span<const char* const> steps);
+
+// checkVersion, then takes the file to the last version, each step in a transaction of its own.
 void migrate(Database& database, std::span<const char* const> steps);
 
 }  // namespace rauha::store

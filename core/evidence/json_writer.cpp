@@ -28,6 +28,33 @@ std::string jsonName(Proto proto) {
 bool isOptionalInt(capnp::StructSchema schema) { return schema == capnp::Schema::from<schema::OptionalInt>(); }
 bool isOptionalInt(capnp::Type type) { return type.isStruct() && isOptionalInt(type.asStruct()); }
 
+bool needsEscape(char c) noexcept { return static_cast<unsigned char>(c) < 0x20 || c == '"' || c == '\\' || c == 0x7f; }
+
+void appendEscape(std::string& out, char c) {
+  switch (c) {
+    case '"':
+      out += "\\\"";
+      return;
+    case '\\':
+      out += "\\\\";
+      return;
+    case '\n':
+      out += "\\n";
+      return;
+    case '\r':
+      out += "\\r";
+      return;
+    case '\t':
+      out += "\\t";
+      return;
+    default:
+      break;
+  }
+  char escape[8];
+  snprintf(escape, sizeof escape, "\\u%04x", static_cast<unsigned>(c));
+  out += escape;
+}
+
 // The fields of TaskResult that the result document always has.
 bool isPromised(capnp::StructSchema schema, std::string_view field) {
   if (schema != capnp::Schema::from<schema::TaskResult>()) return false;
@@ -63,33 +90,15 @@ void appendJsonString(std::string& out, std::string_view bytes) {
   }
   out.reserve(out.size() + bytes.size() + 2);
   out += '"';
-  for (const char c : bytes) {
-    switch (c) {
-      case '"':
-        out += "\\\"";
-        break;
-      case '\\':
-        out += "\\\\";
-        break;
-      case '\n':
-        out += "\\n";
-        break;
-      case '\r':
-        out += "\\r";
-        break;
-      case '\t':
-        out += "\\t";
-        break;
-      default:
-        if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) {
-          char escape[8];
-          snprintf(escape, sizeof escape, "\\u%04x", static_cast<unsigned>(c));
-          out += escape;
-        } else {
-          out += c;
-        }
-    }
+  // In runs: most of a task's output needs no escape.
+  size_t run = 0;
+  for (size_t i = 0; i < bytes.size(); ++i) {
+    if (!needsEscape(bytes[i])) continue;
+    out.append(bytes, run, i - run);
+    appendEscape(out, bytes[i]);
+    run = i + 1;
   }
+  out.append(bytes, run);
   out += '"';
 }
 

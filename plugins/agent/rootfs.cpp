@@ -96,9 +96,10 @@ void RootBuilder::makeStaging() {
   const bool holdsScratch = plan_.overlay && prepared_.scratchDevice.empty() && !plan_.readOnlyRoot;
   // A read-only root needs room for mount points only.
   staging_ = tmpfs(holdsScratch ? plan_.scratchBytes : 4u << 20, "755", 0, 0, kPlain, "the staging area");
-  UniqueFd slash(::open("/", O_PATH | O_DIRECTORY | O_CLOEXEC));
-  if (!slash) throwErrno(kClass, "open /");
-  sys::attachMount(staging_.get(), slash.get(), "attach the staging area");
+  // Any directory but "/": a mount there would be what pivot_root's "." finds on top and detaches, and the host's root would stay.
+  UniqueFd somewhere(::open("/sys", O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (!somewhere) throwErrno(kClass, "open /sys");
+  sys::attachMount(staging_.get(), somewhere.get(), "attach the staging area");
   if (::fchdir(staging_.get()) != 0) throwErrno(kClass, "enter the staging area");
   emptyDirectory_ = makeStagingDirectory(staging_.get(), "x", 0555);
 }

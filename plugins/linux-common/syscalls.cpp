@@ -9,6 +9,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <sys/mount.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -122,7 +123,9 @@ int setMountAttributesRaw(int mountFd, const MountChange& change) noexcept {
   return static_cast<int>(::syscall(SYS_mount_setattr, mountFd, "", flags, &attr, sizeof attr));
 }
 
-void setMountAttributes(int mountFd, const MountChange& change, std::string_view what) { check(setMountAttributesRaw(mountFd, change), what); }
+void setMountAttributes(int mountFd, const MountChange& change, std::string_view what) {
+  check(setMountAttributesRaw(mountFd, change), what);
+}
 
 void attachMount(int mountFd, int target, std::string_view what) {
   check(::syscall(SYS_move_mount, mountFd, "", target, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH), what);
@@ -132,6 +135,12 @@ void pivotToCwd() {
   check(::syscall(SYS_pivot_root, ".", "."), "pivot_root");
   check(::umount2(".", MNT_DETACH), "detach the old root");
   check(::chdir("/"), "enter the new root");
+  // ".." of the root follows whatever is still mounted over it: anything there would be the old root, one setns(2) away.
+  struct statx root = {}, over = {};
+  check(::statx(AT_FDCWD, "/", 0, STATX_INO | STATX_MNT_ID, &root), "stat the new root");
+  check(::statx(AT_FDCWD, "/..", 0, STATX_INO | STATX_MNT_ID, &over), "stat the new root");
+  if (root.stx_mnt_id != over.stx_mnt_id || root.stx_ino != over.stx_ino)
+    throw Error(kClass, Code::internal, "the old root is still mounted over the new one");
 }
 
 int seccompFilterRaw(const void* program, uint16_t instructions) noexcept {

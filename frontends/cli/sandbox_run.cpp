@@ -15,7 +15,7 @@ namespace {
 constexpr size_t kChunk = 64 * 1024;
 constexpr size_t kRequestLimit = 1 << 20;
 // After the result, the daemon's sinks should have ended; this long without a byte means that they will not.
-constexpr auto kIdle = 2 * kj::SECONDS;
+constexpr auto kIdle = 200 * kj::MILLISECONDS;
 
 capnp::Text::Reader textOf(const std::string& s) { return capnp::Text::Reader(s.c_str(), s.size()); }
 

@@ -61,16 +61,17 @@ std::vector<Layer> processLayers(const ZoneSpec& spec) {
           {"enforcer", Armed::missing, "none", "no enforcer plugin is loaded", "remove \"enforcer\" from the policy's require"}};
 }
 
-std::vector<std::string> deviceRules(const ZoneSpec& spec) {
-  // null, zero, full, random, urandom, tty, console (the zone's own pty), ptmx and every pts.
-  std::vector<std::string> out = {"c 1:3 rwm", "c 1:5 rwm", "c 1:7 rwm", "c 1:8 rwm", "c 1:9 rwm", "c 5:0 rwm", "c 5:2 rwm", "c 136:* rwm"};
+std::vector<cgroup::DeviceRule> deviceRules(const ZoneSpec& spec) {
+  // null, zero, full, random, urandom, tty, ptmx and every pts.
+  std::vector<cgroup::DeviceRule> out = {{'c', 1, 3, "rwm"}, {'c', 1, 5, "rwm"}, {'c', 1, 7, "rwm"}, {'c', 1, 8, "rwm"},
+                                         {'c', 1, 9, "rwm"}, {'c', 5, 0, "rwm"}, {'c', 5, 2, "rwm"}, {'c', 136, -1, "rwm"}};
   for (const DeviceGrant& grant : spec.devices) {
     struct stat st {};
     if (::stat(grant.path.c_str(), &st) != 0) throwErrno("backend", "device " + grant.path);
     if (!S_ISCHR(st.st_mode) && !S_ISBLK(st.st_mode))
       throw Error("backend", Code::invalid, grant.path + " is not a device", "", grant.path);
-    out.push_back(std::string(S_ISCHR(st.st_mode) ? "c " : "b ") + std::to_string(major(st.st_rdev)) + ":" +
-                  std::to_string(minor(st.st_rdev)) + " " + grant.access);
+    out.push_back(
+        {S_ISCHR(st.st_mode) ? 'c' : 'b', static_cast<int64_t>(major(st.st_rdev)), static_cast<int64_t>(minor(st.st_rdev)), grant.access});
   }
   return out;
 }

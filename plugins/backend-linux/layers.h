@@ -19,8 +19,8 @@ Layer networkLayer(const ZoneSpec& spec);
 std::vector<Layer> processLayers(const ZoneSpec& spec);
 // abi: 0 is none.
 Layer landlockLayer(int abi);
-// Lines for the v1 devices controller: the minimal /dev, terminals, and what the policy grants. For zones whose root is the host's.
-std::vector<std::string> deviceRules(const ZoneSpec& spec);
+// The minimal /dev, terminals, and what the policy grants. For zones whose root is the host's.
+std::vector<cgroup::DeviceRule> deviceRules(const ZoneSpec& spec);
 
 void push(const rauha_layer_sink& sink, const Layer& layer);
 void push(const rauha_finding_sink& sink, const std::string& zoneId, const std::string& object, const std::string& action);

@@ -106,7 +106,8 @@ void weaken(Layer& layer, const std::string& reason, const std::string& remedy) 
 Layer absent(std::string name, std::string_view controller) {
   Layer out{std::move(name), Armed::missing, "no limit",
             "the " + std::string(controller) + " controller is in neither the v2 tree nor a v1 mount that we may use", ""};
-  out.remedy = "enable the controller (systemd: Delegate=yes; kernel: not in cgroup_disable=)";
+  out.remedy =
+      "hand the controller down to our groups (systemd: Delegate=yes; no processes in the groups above; not in the kernel's cgroup_disable=)";
   return out;
 }
 
@@ -181,6 +182,7 @@ std::vector<std::string> GroupTree::found() const {
     const auto names = childGroups(base.path);
     out.insert(names.begin(), names.end());
   }
+  out.erase("daemon");  // where a daemon that was started on demand keeps itself; it is not a zone, and removing a group kills what is in it
   return {out.begin(), out.end()};
 }
 
@@ -222,6 +224,8 @@ void GroupTree::makeBase() {
 std::vector<Member> GroupTree::create(const std::string& zoneId, const Limits& limits, const std::optional<std::string>& ioDevice,
                                       std::vector<Layer>& layers) {
   std::vector<Member> members = membersOf(zoneId);
+  // Also when the base is there: who made it may have died before it handed the controllers down.
+  if (!prepared_.exchange(true)) makeBase();
   std::vector<std::string> made;
   Defer undo([&] {
     for (auto it = made.rbegin(); it != made.rend(); ++it) ::rmdir(it->c_str());
@@ -229,7 +233,7 @@ std::vector<Member> GroupTree::create(const std::string& zoneId, const Limits& l
   for (const Member& m : members) {
     if (std::find(made.begin(), made.end(), m.path) != made.end()) continue;  // cpu,cpuacct in one mount
     int result = ::mkdir(m.path.c_str(), 0755);
-    // The base is missing the first time, and when another daemon of the instance just removed it with its last zone.
+    // Another daemon of the instance, on its way out, may have removed the base with its last zone.
     for (int attempt = 0; result != 0 && errno == ENOENT && attempt < 3; ++attempt) {
       makeBase();
       result = ::mkdir(m.path.c_str(), 0755);
@@ -259,13 +263,17 @@ void GroupTree::update(const std::string& zoneId, const Limits& limits, const st
                   layer.name);
 }
 
-bool GroupTree::limitDevices(const std::string& zoneId, const std::vector<DeviceRule>& rules) {
+void GroupTree::limitDevices(const std::string& zoneId, const std::vector<DeviceRule>& rules) {
   const std::string mount = v1Mount("devices");
-  if (mount.empty()) return false;
+  if (mount.empty()) {
+    const std::string path = v2Base() + "/" + zoneId;
+    const UniqueFd group(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (!group) throwErrno("backend", "open control group " + path);
+    return attachDeviceFilter(group.get(), rules);
+  }
   const std::string group = mount + "/" + instance_ + "/" + zoneId;
   writeExisting(group + "/devices.deny", "a");
-  for (const DeviceRule& rule : rules) writeExisting(group + "/devices.allow", rule);
-  return true;
+  for (const DeviceRule& rule : rules) writeExisting(group + "/devices.allow", deviceRuleText(rule));
 }
 
 void GroupTree::kill(const std::string& zoneId) {

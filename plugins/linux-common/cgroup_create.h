@@ -6,12 +6,14 @@
 // A GroupTree holds no kernel object; calls for different zones may run at once, calls for one zone may not.
 // Errors: rauha::Error of class "backend".
 
+#include <atomic>
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "plugins/linux-common/cgroup.h"
+#include "plugins/linux-common/device_filter.h"
 #include "plugins/linux-common/layer.h"
 
 namespace rauha::cgroup {
@@ -29,9 +31,6 @@ struct Limits {
 
 // `now` with what `change` gives; a limit changed to 0 is absent.
 Limits merged(const Limits& now, const Limits& change);
-
-// One line of a device list, "c 1:3 rw", for zones whose root may make device nodes.
-using DeviceRule = std::string;
 
 // Where the instance's groups live in the v2 tree.
 struct Placement {
@@ -58,12 +57,12 @@ class GroupTree final {
                              std::vector<Layer>& layers);
   // Sets limits on a living zone; throws when one cannot be set (those set before it stay).
   void update(const std::string& zoneId, const Limits& limits, const std::optional<std::string>& ioDevice);
-  // Leaves only these devices usable (v1 devices controller). False: this machine has no such controller.
-  bool limitDevices(const std::string& zoneId, const std::vector<DeviceRule>& rules);
+  // Leaves only these devices usable to the zone. Throws when neither the v1 controller nor a filter program can see to it.
+  void limitDevices(const std::string& zoneId, const std::vector<DeviceRule>& rules);
   // SIGKILL to every process of the zone; all are in its v2 group.
   void kill(const std::string& zoneId);
-  // Removes the zone's groups, killing what is still in them and waiting for it until the deadline (CLOCK_MONOTONIC). Idempotent. Code::busy names the group
-  // that still has processes.
+  // Removes the zone's groups, killing what is still in them and waiting for it until the deadline (CLOCK_MONOTONIC). Idempotent.
+  // Code::busy names the group that still has processes.
   void remove(const std::string& zoneId, int64_t deadlineNs);
   // Removes the instance's own groups if no zone is in them.
   void removeBase() noexcept;
@@ -95,6 +94,7 @@ class GroupTree final {
   Hierarchies hierarchies_;
   Placement placement_;
   std::string instance_;
+  std::atomic<bool> prepared_ = false;  // the base was made, with its controllers, since we started
 };
 
 }  // namespace rauha::cgroup

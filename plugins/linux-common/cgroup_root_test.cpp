@@ -5,7 +5,9 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -230,15 +232,33 @@ TEST_F(RealTree, FreezeStopsAndThawLetsRun) {
   ::close(pipes[1]);
 }
 
-TEST_F(RealTree, DevicesAreLimitedWhereTheControllerIs) {
+TEST_F(RealTree, DevicesAreLimited) {
   const auto members = make({});
-  if (!tree->limitDevices("z", {"c 1:3 rwm"})) GTEST_SKIP() << "no v1 devices controller";
+  tree->limitDevices("z", {{'c', 1, 3, "rw"}, {'c', 1, 5, "r"}, {'c', 5, -1, "m"}});
   ZoneGroups groups(members);
   const pid_t pid = spawn(groups, [] {
-    const bool null = ::open("/dev/null", O_RDWR) >= 0, zero = ::open("/dev/zero", O_RDONLY) >= 0;
-    ::_exit((null ? 1 : 0) + (zero ? 2 : 0));
+    const bool null = ::open("/dev/null", O_RDWR) >= 0, zeroRead = ::open("/dev/zero", O_RDONLY) >= 0,
+               zeroWrite = ::open("/dev/zero", O_WRONLY) >= 0, full = ::open("/dev/full", O_RDONLY) >= 0,
+               random = ::open("/dev/random", O_RDONLY) >= 0;
+    ::_exit((null ? 1 : 0) + (zeroRead ? 2 : 0) + (zeroWrite ? 4 : 0) + (full ? 8 : 0) + (random ? 16 : 0));
   });
-  EXPECT_EQ(WEXITSTATUS(await(pid)), 1);
+  EXPECT_EQ(WEXITSTATUS(await(pid)), 3);
+}
+
+// The same decisions by the program that v2 needs, also on a machine that has the v1 controller.
+TEST_F(RealTree, TheDeviceProgramDecidesAlike) {
+  const auto members = make({});
+  ZoneGroups groups(members);
+  attachDeviceFilter(groups.v2Fd(), {{'c', 1, 3, "rw"}, {'c', 1, 5, "r"}, {'b', 1, -1, "rwm"}, {'c', 10, -1, "r"}});
+  const std::string misc = "/dev/rauha-test-" + std::to_string(::getpid());
+  const pid_t pid = spawn(groups, [&] {
+    const bool null = ::open("/dev/null", O_RDWR) >= 0, zeroRead = ::open("/dev/zero", O_RDONLY) >= 0,
+               zeroWrite = ::open("/dev/zero", O_WRONLY) >= 0, full = ::open("/dev/full", O_RDONLY) >= 0;
+    const bool made = ::mknod(misc.c_str(), S_IFCHR | 0600, makedev(10, 229)) == 0;
+    ::_exit((null ? 1 : 0) + (zeroRead ? 2 : 0) + (zeroWrite ? 4 : 0) + (full ? 8 : 0) + (made ? 16 : 0));
+  });
+  EXPECT_EQ(WEXITSTATUS(await(pid)), 3);
+  ::unlink(misc.c_str());
 }
 
 }  // namespace

@@ -1,7 +1,7 @@
 #pragma once
-// The few system calls that need a type around them: descriptors come back owned, failures are rauha::Error of class "zone" whose text names
-// the step and the object. Nothing here decides anything. Functions that end in `Raw` neither allocate nor throw (they return -1 and set
-// errno): they are for the stretch between fork and exec.
+// The few system calls that need a type around them: descriptors come back owned, failures are rauha::Error of class "zone" whose text
+// names the step and the object. Nothing here decides anything. Functions that end in `Raw` neither allocate nor throw (they return -1 and
+// set errno): they are for the stretch between fork and exec.
 
 #include <linux/mount.h>
 #include <linux/openat2.h>
@@ -21,12 +21,12 @@ namespace rauha::sys {
 // ---- processes ----
 
 struct Clone {
-  uint64_t flags = 0;    // CLONE_* without CLONE_PIDFD and CLONE_INTO_CGROUP, which are implied
-  int cgroupFd = -1;     // v2 group to be born in; -1: the caller's
+  uint64_t flags = 0;  // CLONE_* without CLONE_PIDFD and CLONE_INTO_CGROUP, which are implied
+  int cgroupFd = -1;   // v2 group to be born in; -1: the caller's
 };
 struct Child {
-  pid_t pid = 0;         // 0 in the child
-  UniqueFd pidfd;        // only in the parent
+  pid_t pid = 0;   // 0 in the child
+  UniqueFd pidfd;  // only in the parent
 };
 // Forks with the parent's memory copied: the caller must be single-threaded if the child is to allocate.
 Child clone3(const Clone& options, std::string_view what);
@@ -48,7 +48,7 @@ int openat2Raw(int dirfd, const char* path, uint64_t flags, uint64_t mode, uint6
 
 struct MountOption {
   const char* key;
-  std::string value;     // empty: a flag
+  std::string value;  // empty: a flag
 };
 // A fresh file system that is attached nowhere yet. attributes: MOUNT_ATTR_*.
 UniqueFd newMount(const char* type, std::initializer_list<MountOption> options, unsigned attributes, std::string_view what);

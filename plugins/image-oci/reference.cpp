@@ -91,6 +91,13 @@ constexpr std::array kTransports = {Transport{"dir:", Reference::Kind::dir}, Tra
 constexpr std::array<std::string_view, 6> kForeign = {
     "containers-storage:", "docker-daemon:", "ostree:", "sif:", "tarball:", "docker-tarball:"};
 
+// With a tag behind it such a name would read as a path: "oci:latest".
+bool isReserved(std::string_view name) {
+  const std::string prefix = std::string(name) + ":";
+  return name == "host" || std::any_of(kTransports.begin(), kTransports.end(), [&](const Transport& t) { return t.prefix == prefix; }) ||
+         std::find(kForeign.begin(), kForeign.end(), prefix) != kForeign.end();
+}
+
 bool isDomainLike(std::string_view first) noexcept {
   return first == "localhost" || first.find('.') != std::string_view::npos || first.find(':') != std::string_view::npos;
 }
@@ -127,6 +134,9 @@ Reference parseName(std::string_view text) {
   if (const char* fault = nameFault(name))
     malformed(text, fault,
               "image names look like 'name', 'name:tag'; local images like oci:DIR, oci-archive:FILE, docker-archive:FILE, dir:PATH, host");
+  if (isReserved(name))
+    malformed(text, "'" + std::string(name) + "' is a kind of reference, not a name",
+              "write " + std::string(name) + ":PATH, or choose another name");
   out.name = std::string(name) + ":" + std::string(tag);
   return out;
 }
@@ -216,6 +226,7 @@ std::string nameFor(const Reference& reference) {
   }
   name.erase(0, std::min(name.find_first_not_of("._-"), name.size()));
   if (name.empty()) malformed(reference.text, "no name can be made from it", "give the image a name with --name");
+  if (isReserved(name)) name += "-image";
   return name + ":" + tag;
 }
 

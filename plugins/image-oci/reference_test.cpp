@@ -86,6 +86,9 @@ TEST(Reference, MalformedOnesSayWhy) {
       {"oci:dir:.tag", "no tag"},
       {"oci:dir:" + std::string(129, 'a'), "no tag"},
       {"Python:3", "lower case"},
+      {"oci", "kind of reference"},
+      {"dir", "kind of reference"},
+      {"docker-daemon", "kind of reference"},
       {"python:", "tag after ':' is empty"},
       {"a//b", "empty"},
       {"../x", "starts with"},
@@ -139,7 +142,9 @@ TEST(Reference, NamesMadeFromReferences) {
   EXPECT_EQ(nameFor(parseReference("docker-archive:/a/x.tar:python:3")), "python:3");
   EXPECT_EQ(nameFor(parseReference("docker-archive:/a/x.tar.gz")), "x:latest");
   EXPECT_EQ(nameFor(parseReference("oci:dir/")), "dir:latest");
+  EXPECT_EQ(nameFor(parseReference("oci:/x/oci:1")), "oci-image:1");
   EXPECT_THROW(nameFor(parseReference("oci:/...")), Error);
+  EXPECT_THROW(parseStoredName("host:1"), Error);
 }
 
 }  // namespace

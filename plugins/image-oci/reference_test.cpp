@@ -141,7 +141,7 @@ TEST(Reference, NamesMadeFromReferences) {
   EXPECT_EQ(nameFor(parseReference("oci-archive:/a/python.tar:3.12")), "python:3.12");
   EXPECT_EQ(nameFor(parseReference("docker-archive:/a/x.tar:python:3")), "python:3");
   EXPECT_EQ(nameFor(parseReference("docker-archive:/a/x.tar.gz")), "x:latest");
-  EXPECT_EQ(nameFor(parseReference("oci:dir/")), "dir:latest");
+  EXPECT_EQ(nameFor(parseReference("oci:web/")), "web:latest");
   EXPECT_EQ(nameFor(parseReference("oci:/x/oci:1")), "oci-image:1");
   EXPECT_THROW(nameFor(parseReference("oci:/...")), Error);
   EXPECT_THROW(parseStoredName("host:1"), Error);

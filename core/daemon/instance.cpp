@@ -96,6 +96,11 @@ std::string delegatedGroup() {
   return {};
 }
 
+struct GroupMount {
+  std::string target, group;
+  bool v2;
+};
+
 bool enter(const std::string& parent, const std::string& leaf, const char* file) {
   if ((mkdir(parent.c_str(), 0755) != 0 && errno != EEXIST) || (mkdir(leaf.c_str(), 0755) != 0 && errno != EEXIST)) return false;
   try {
@@ -106,12 +111,12 @@ bool enter(const std::string& parent, const std::string& leaf, const char* file)
   }
 }
 
-}  // namespace
 
-std::string leaveCallersGroups(const Instance& instance) {
-  const std::string delegated = delegatedGroup();
+// Each control group mount that we use, with the group that is ours there.
+std::vector<GroupMount> groupMounts(const Instance& instance, const std::string& delegated) {
   std::ifstream mounts("/proc/self/mountinfo");
-  std::string line, stayed;
+  std::string line;
+  std::vector<GroupMount> out;
   while (std::getline(mounts, line)) {
     const bool v2 = line.find(" - cgroup2 ") != std::string::npos;
     if (!v2 && line.find(" - cgroup ") == std::string::npos) continue;
@@ -121,11 +126,33 @@ std::string leaveCallersGroups(const Instance& instance) {
     fields >> target;
     // cpuset groups start without cpus and refuse members; the service manager's own hierarchy is not ours; in v1 a service stays where it was put.
     if (!v2 && (!delegated.empty() || target.find("cpuset") != std::string::npos || line.find("name=") != std::string::npos)) continue;
-    const std::string group = v2 && !delegated.empty() ? target + delegated : target + "/" + instance.name;
-    // `tasks` is quick on v1 and we are still single-threaded here; v2 has only cgroup.procs.
-    if (!enter(group, group + "/daemon", v2 ? "/cgroup.procs" : "/tasks")) stayed += stayed.empty() ? target : ", " + target;
+    out.push_back({target, v2 && !delegated.empty() ? target + delegated : target + "/" + instance.name, v2});
   }
+  return out;
+}
+
+}  // namespace
+
+std::string leaveCallersGroups(const Instance& instance) {
+  std::string stayed;
+  for (const auto& mount : groupMounts(instance, delegatedGroup()))
+    // `tasks` is quick on v1 and we are still single-threaded here; v2 has only cgroup.procs.
+    if (!enter(mount.group, mount.group + "/daemon", mount.v2 ? "/cgroup.procs" : "/tasks")) stayed += (stayed.empty() ? "" : ", ") + mount.target;
   return stayed;
+}
+
+void removeOwnGroups(const Instance& instance) noexcept {
+  try {
+    for (const auto& mount : groupMounts(instance, "")) {
+      const std::string leaf = mount.group + "/daemon";
+      if (access(leaf.c_str(), F_OK) != 0) continue;
+      writeExisting(mount.target + "/cgroup.procs", "0");
+      rmdir(leaf.c_str());
+      rmdir(mount.group.c_str());  // fails while a kept zone is in it: good
+    }
+  } catch (...) {
+    // Empty groups stay for the next daemon of this instance, which takes them over.
+  }
 }
 
 }  // namespace rauha

@@ -30,5 +30,7 @@ UniqueFd lockInstance(const Instance& instance);
 // Moves this process out of its caller's control groups into the instance's own ("<instance>/daemon"), so that what limits or kills the
 // caller does not reach the daemon and the zones. Where a hierarchy does not allow it, the process stays; returns what stayed, for the log.
 std::string leaveCallersGroups(const Instance& instance);
+// At the end of a daemon that did: back to the roots, and our own empty groups go.
+void removeOwnGroups(const Instance& instance) noexcept;
 
 }  // namespace rauha

@@ -85,6 +85,10 @@ int run(const Options& options, UniqueFd& ready) {
   if (options.onDemand)
     if (const std::string stayed = leaveCallersGroups(instance); !stayed.empty()) log.warning("daemon", "stays in its caller's control groups of " + stayed);
 
+  const Defer groups([&] {
+    if (options.onDemand) removeOwnGroups(instance);
+  });
+
   // Before any thread: the signals are blocked in all of them.
   kj::UnixEventPort::captureSignal(SIGTERM);
   kj::UnixEventPort::captureSignal(SIGINT);

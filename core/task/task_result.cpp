@@ -89,11 +89,13 @@ void TaskRun::writeExit(schema::TaskResult::Builder out) {
 
 void TaskRun::writeEvidence(schema::TaskResult::Builder out) {
   const auto output = [](const Capture::State& state, auto setText, auto setBase64) {
-    setText(toUtf8(state.kept));
+    // With its length: made from a std::string, a Text ends at the first NUL.
+    const std::string clean = toUtf8(state.kept);
+    setText(capnp::Text::Reader(clean.c_str(), clean.size()));
     if (!isUtf8(state.kept)) setBase64(base64(state.kept));
   };
-  output(*stdout_, [&](const std::string& t) { out.setStdout(t); }, [&](const std::string& t) { out.setStdoutBase64(t); });
-  output(*stderr_, [&](const std::string& t) { out.setStderr(t); }, [&](const std::string& t) { out.setStderrBase64(t); });
+  output(*stdout_, [&](capnp::Text::Reader t) { out.setStdout(t); }, [&](const std::string& t) { out.setStdoutBase64(t); });
+  output(*stderr_, [&](capnp::Text::Reader t) { out.setStderr(t); }, [&](const std::string& t) { out.setStderrBase64(t); });
   writeOutput(*stdout_, out.initStdoutStats());
   writeOutput(*stderr_, out.initStderrStats());
   if (posture_)
@@ -107,6 +109,19 @@ void TaskRun::writeEvidence(schema::TaskResult::Builder out) {
       stages[i].setNs(stages_[i].second);
     }
   }
+}
+
+// Of the command itself when it ran: from its exec to its death, without preparation and clean-up.
+void TaskRun::writeTimes(schema::TaskResult::Builder out, int64_t now) {
+  int64_t begin = startedNs_ != 0 ? startedNs_ : createdNs_, end = now;
+  KJ_IF_MAYBE (response, exit_) {
+    const auto exit = response->getExit();
+    if (exit.getStartedNs() != 0) begin = exit.getStartedNs();
+    if (exit.getFinishedNs() != 0) end = exit.getFinishedNs();
+  }
+  out.setStartedAt(rfc3339(begin));
+  out.setFinishedAt(rfc3339(end));
+  out.setDurationMs(static_cast<uint64_t>(std::max<int64_t>(0, end - begin)) / 1'000'000);
 }
 
 void TaskRun::emitEnd(TaskStatus status) {
@@ -127,10 +142,7 @@ void TaskRun::finish(std::optional<Error> failure) {
     writeFailure(out, *failure);
   else
     writeExit(out);
-  const int64_t begin = startedNs_ != 0 ? startedNs_ : createdNs_;
-  out.setStartedAt(rfc3339(begin));
-  out.setFinishedAt(rfc3339(finished));
-  out.setDurationMs(static_cast<uint64_t>(std::max<int64_t>(0, finished - begin)) / 1'000'000);
+  writeTimes(out, finished);
   writeEvidence(out);
   emitEnd(out.getStatus());
   const auto collected = events_->take();

@@ -261,12 +261,6 @@ Task<void> TaskRun::cleanUp() {
       left.push_back("zone " + zoneId_ + ": " + currentError("zone").text());
     }
     stage("teardown");
-  } else if (keep && end_ == End::exited && zone_->agent != nullptr) {
-    // What the task left running in the background belongs to the task, not to the kept zone.
-    auto kill = zone_->agent->agent().killAllRequest();
-    kill.setGraceNs(0);
-    auto killing = kill.send().ignoreResult().catch_([](kj::Exception&&) {});
-    co_await kj::mv(killing);
   }
   if (leased_ && !keep) {
     try {

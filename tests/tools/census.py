@@ -29,7 +29,7 @@ def processes():
                 started = stat.read().rpartition(")")[2].split()[19]
         except OSError:
             continue  # it ended, or is a kernel thread
-        if program.startswith(ROOT + "/build") and os.path.basename(program) in PROGRAMS:
+        if (program.startswith(ROOT + "/build") or "/rauha-dev/programs/" in program) and os.path.basename(program) in PROGRAMS:
             found.add(f"{program} pid {entry} started {started}")
     return found
 

@@ -105,7 +105,7 @@ template <typename F>
 struct WorkerPool::JobOf final : Job {
   using R = std::invoke_result_t<F&>;
   JobOf(F f, kj::Own<kj::CrossThreadPromiseFulfiller<R>> done, HandOver edge)
-      : function(std::in_place, std::move(f)), fulfiller(kj::mv(done)), handOver(std::move(edge)) {}
+      : function(std::in_place, std::move(f)), fulfiller(kj::mv(done)), handOver(edge) {}
   ~JobOf() noexcept override {}  // KJ's owners may throw in theory
   bool wanted() const noexcept override { return fulfiller->isWaiting(); }
   void run() noexcept override {

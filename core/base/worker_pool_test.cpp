@@ -51,8 +51,10 @@ class Gate {
 };
 
 class WorkerPoolTest : public testing::Test {
+ public:
+  ~WorkerPoolTest() noexcept override {}  // KJ's members may throw in theory
+
  protected:
-  ~WorkerPoolTest() noexcept override {}
   kj::AsyncIoContext io = kj::setupAsyncIo();
 };
 

@@ -219,6 +219,7 @@ class PluginBackend final : public Backend {
     PluginCall call(plugin_->host(), options, "backend", "reconcile");
     FindingSink sink(call);
     std::vector<rauha_str> ids;
+    ids.reserve(zoneIds.size());
     for (const auto& id : zoneIds) ids.push_back(toStr(id));
     const rauha_array array{ids.data(), static_cast<uint32_t>(ids.size()), sizeof(rauha_str)};
     call.finish(table_.reconcile(plugin_->instance(), call.raw(), array, sink.raw()));

@@ -35,7 +35,7 @@ class HostServices final {
   bool onLoopThread() const noexcept;
 
  private:
-  PluginEvent copyEvent(const rauha_event& event) const;
+  PluginEvent copyEvent(const rauha_event& raw) const;
 
   const std::string plugin_;
   const std::string instance_, stateDir_, runtimeDir_, libexecDir_;

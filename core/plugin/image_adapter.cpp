@@ -246,6 +246,7 @@ class PluginImages final : public ImageSource {
   void reconcile(const CallOptions& options, const std::vector<std::string>& leases) override {
     PluginCall call(plugin_->host(), options, "image", "reconcile");
     std::vector<rauha_str> texts;
+    texts.reserve(leases.size());
     for (const auto& lease : leases) texts.push_back(toStr(lease));
     const rauha_array array{texts.data(), static_cast<uint32_t>(texts.size()), sizeof(rauha_str)};
     call.finish(table_.reconcile(plugin_->instance(), call.raw(), array));

@@ -93,7 +93,7 @@ struct Registry::State {
     for (const auto& [path, stem] : files)
       if (stem == name) return path;
     // A directory that was refused is the likelier reason than a missing file.
-    if (!directoryErrors.empty()) throw directoryErrors.front();
+    if (!directoryErrors.empty()) throw Error(directoryErrors.front());
     std::string where;
     for (const auto& d : config.directories) where += (where.empty() ? "" : ", ") + d;
     throw Error("plugin", Code::notFound,

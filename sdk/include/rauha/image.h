@@ -43,7 +43,7 @@ typedef struct rauha_image_layer {
 } rauha_image_layer;
 
 /* For images that are assembled from pieces instead of layers ("host"): one entry of the fresh root. */
-#define RAUHA_MOUNT_BIND 0u      /* source: absolute host path, read-only unless RAUHA_MOUNT_WRITABLE */
+#define RAUHA_MOUNT_BIND 0u      /* source: absolute host path; always read-only */
 #define RAUHA_MOUNT_SYMLINK 1u   /* source: the link's text */
 #define RAUHA_MOUNT_FILE 2u      /* source: the file's content, mode 0644 */
 #define RAUHA_MOUNT_DIRECTORY 3u /* number: mode bits */

@@ -1,5 +1,4 @@
 /* An ordinary library: exports what looks like an entry, but has no note. */
-#define _POSIX_C_SOURCE 200809L
 #include <stdlib.h>
 
 __attribute__((constructor)) static void loaded(void) { setenv("RAUHA_TEST_PLUGIN_RAN", "plain", 1); }

@@ -1,5 +1,4 @@
 /* One source, many plugins: the macros V_* say what is wrong with this one. Written in C against the tables, as a foreign author would. */
-#define _POSIX_C_SOURCE 200809L
 #include <rauha/backend.h>
 #include <stdlib.h>
 

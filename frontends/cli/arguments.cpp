@@ -47,17 +47,24 @@ Arguments::~Arguments() = default;
 
 void Arguments::flag(const std::string& names, bool& value, const std::string& help) { state_->app.add_flag(names, value, help); }
 
-void Arguments::option(const std::string& names, std::optional<std::string>& value, const std::string& placeholder, const std::string& help) {
-  state_->app.add_option_function<std::string>(names, [&value](const std::string& text) { value = text; }, help)->type_name(placeholder)->expected(1);
+void Arguments::option(const std::string& names, std::optional<std::string>& value, const std::string& placeholder,
+                       const std::string& help) {
+  state_->app
+      .add_option_function<std::string>(
+          names, [&value](const std::string& text) { value = text; }, help)
+      ->type_name(placeholder)
+      ->expected(1);
 }
 
-void Arguments::repeated(const std::string& names, std::vector<std::string>& values, const std::string& placeholder, const std::string& help) {
+void Arguments::repeated(const std::string& names, std::vector<std::string>& values, const std::string& placeholder,
+                         const std::string& help) {
   // One value per occurrence: an option must never swallow the word behind its value.
   state_->app.add_option(names, values, help)->type_name(placeholder)->type_size(1)->expected(1)->allow_extra_args(false)->take_all();
 }
 
 void Arguments::positional(const std::string& name, std::optional<std::string>& value, const std::string& help, bool required) {
-  auto* option = state_->app.add_option_function<std::string>(name, [&value](const std::string& text) { value = text; }, help);
+  auto* option = state_->app.add_option_function<std::string>(
+      name, [&value](const std::string& text) { value = text; }, help);
   option->type_name("")->expected(1);
   if (required) option->required();
 }

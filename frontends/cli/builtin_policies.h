@@ -1,6 +1,6 @@
 #pragma once
-// The policies of policies/, compiled in, so that a name means the same text whatever the daemon's version is: the client sends the text, and the
-// result's policy_digest tells which one it was.
+// The policies of policies/, compiled in, so that a name means the same text whatever the daemon's version is: the client sends the text,
+// and the result's policy_digest tells which one it was.
 
 #include <optional>
 #include <string>

@@ -81,8 +81,7 @@ TEST_F(Commands, eventsAreOneObjectALine) {
   EXPECT_TRUE(daemonNoted("events zone_00000000000000000000"));
   size_t lines = 0;
   std::istringstream in(finished.out);
-  for (std::string line; std::getline(in, line); ++lines)
-    EXPECT_TRUE(nlohmann::json::accept(line)) << line;
+  for (std::string line; std::getline(in, line); ++lines) EXPECT_TRUE(nlohmann::json::accept(line)) << line;
   EXPECT_EQ(lines, 3u) << "two events and the error";
   EXPECT_NE(finished.err.find("4 events were missed"), std::string::npos);
 }
@@ -103,8 +102,10 @@ TEST_F(Commands, mistakes) {
 TEST_F(Commands, helpNeedsNoDaemon) {
   EXPECT_NE(text({"--help"}).find("sandbox"), std::string::npos);
   EXPECT_NE(text({"help", "exit-codes"}).find("124"), std::string::npos);
-  for (const char* group : {"zone", "policy", "image", "plugin", "daemon"}) EXPECT_NE(text({group, "--help"}).find("Commands:"), std::string::npos) << group;
-  for (const char* command : {"sandbox", "doctor", "events", "version"}) EXPECT_NE(text({command, "--help"}).find("Examples"), std::string::npos) << command;
+  for (const char* group : {"zone", "policy", "image", "plugin", "daemon"})
+    EXPECT_NE(text({group, "--help"}).find("Commands:"), std::string::npos) << group;
+  for (const char* command : {"sandbox", "doctor", "events", "version"})
+    EXPECT_NE(text({command, "--help"}).find("Examples"), std::string::npos) << command;
   EXPECT_NE(text({"zone", "create", "--help"}).find("rauha zone create --name frontend"), std::string::npos);
   EXPECT_NE(text({"help", "sandbox"}).find("--repo-mode"), std::string::npos);
   EXPECT_EQ(text({"--version"}), "rauha 0.1.0\n");

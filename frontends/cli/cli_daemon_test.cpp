@@ -36,7 +36,9 @@ TEST_F(DaemonStart, isCleanOfItsStarter) {
 
 TEST_F(DaemonStart, happensOnceForManyAtATime) {
   std::vector<std::unique_ptr<Program>> programs;
-  for (int i = 0; i < 8; ++i) programs.push_back(std::make_unique<Program>(program_, spec({"sandbox", "--json", "--image", "host", "--", "exit", std::to_string(i)})));
+  for (int i = 0; i < 8; ++i)
+    programs.push_back(
+        std::make_unique<Program>(program_, spec({"sandbox", "--json", "--image", "host", "--", "exit", std::to_string(i)})));
   for (int i = 0; i < 8; ++i) EXPECT_EQ(programs[static_cast<size_t>(i)]->finish().status, i);
   EXPECT_EQ(starts(), 1u) << calls();
 }

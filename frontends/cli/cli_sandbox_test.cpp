@@ -26,8 +26,8 @@ class SandboxJson : public CliTest {
   nlohmann::json checked(const Finished& finished, int status, const std::string& taskStatus) const {
     EXPECT_EQ(finished.status, status) << finished.out << finished.err;
     auto document = finished.json();
-    for (const char* key : {"schema_version", "task_id", "zone_id", "command", "status", "exit_code", "duration_ms", "started_at", "finished_at", "stdout", "stderr", "events",
-                            "enforcement_events"})
+    for (const char* key : {"schema_version", "task_id", "zone_id", "command", "status", "exit_code", "duration_ms", "started_at",
+                            "finished_at", "stdout", "stderr", "events", "enforcement_events"})
       EXPECT_TRUE(document.contains(key)) << key;
     EXPECT_EQ(document.value("status", ""), taskStatus) << document.dump();
     EXPECT_EQ(document.contains("error"), taskStatus == "runtime_error") << document.dump();
@@ -133,14 +133,16 @@ TEST_F(SandboxJson, images) {
 }
 
 TEST_F(SandboxJson, requestCarriesTheOptions) {
-  run(sandbox({"--env", "A=1", "--env", "B=two words", "--timeout", "30s", "--user", "1000:1000", "--allow-degraded", "landlock", "--keep-zone", "--name", "mine"}, {"exit", "0"}));
+  run(sandbox({"--env", "A=1", "--env", "B=two words", "--timeout", "30s", "--user", "1000:1000", "--allow-degraded", "landlock",
+               "--keep-zone", "--name", "mine"},
+              {"exit", "0"}));
   EXPECT_TRUE(daemonNoted("timeout=30000 stdin=0 env:A=1 env:B=two words user=1000:1000 degraded:landlock")) << calls();
 }
 
 TEST_F(SandboxJson, requestThatIsTooLarge) {
-  expectRefused(sandbox({}, {"echo", std::string(100'000, 'x'), std::string(100'000, 'x'), std::string(100'000, 'x'), std::string(100'000, 'x'), std::string(100'000, 'x'),
-                             std::string(100'000, 'x'), std::string(100'000, 'x'), std::string(100'000, 'x'), std::string(100'000, 'x'), std::string(100'000, 'x'),
-                             std::string(100'000, 'x')}),
+  expectRefused(sandbox({}, {"echo", std::string(100'000, 'x'), std::string(100'000, 'x'), std::string(100'000, 'x'),
+                             std::string(100'000, 'x'), std::string(100'000, 'x'), std::string(100'000, 'x'), std::string(100'000, 'x'),
+                             std::string(100'000, 'x'), std::string(100'000, 'x'), std::string(100'000, 'x'), std::string(100'000, 'x')}),
                 "usage", "bytes, more than");
 }
 
@@ -208,7 +210,8 @@ TEST_F(SandboxJson, standardOutputThatTakesNothing) {
   auto closed = spec(sandbox({}, {"exit", "0"}));
   closed.closeOutput = true;
   EXPECT_EQ(run(closed).status, 125);
-  EXPECT_EQ(calls().find("sandbox image=host timeout=0 stdin=0\nsandbox"), std::string::npos) << "a task whose result nobody can read is not run";
+  EXPECT_EQ(calls().find("sandbox image=host timeout=0 stdin=0\nsandbox"), std::string::npos)
+      << "a task whose result nobody can read is not run";
 }
 
 TEST_F(SandboxJson, readerOfTheDocumentLeaves) {

@@ -19,7 +19,9 @@ Client::Client(const InstancePaths& paths, Start start) : paths_(paths), start_(
 void Client::connect() {
   connection_.reset();
   UniqueFd socket = start_ == Start::onDemand ? connectOrStart(paths_, {}) : tryConnect(paths_);
-  if (!socket) throw Error("daemon", Code::notFound, "no daemon answers at " + paths_.socketPath(), "any other command starts it", paths_.socketPath());
+  if (!socket)
+    throw Error("daemon", Code::notFound, "no daemon answers at " + paths_.socketPath(), "any other command starts it",
+                paths_.socketPath());
   connection_ = std::make_unique<Connection>(io_, std::move(socket));
 }
 

@@ -1,6 +1,6 @@
 #pragma once
-// The daemon for commands that ask one thing and wait: connects (starting the daemon when nobody listens), calls, and turns what goes wrong into
-// an Error. `sandbox` has its own, because it streams.
+// The daemon for commands that ask one thing and wait: connects (starting the daemon when nobody listens), calls, and turns what goes wrong
+// into an Error. `sandbox` has its own, because it streams.
 
 #include <kj/async-io.h>
 

@@ -24,7 +24,8 @@ bool takeGlobal(const std::vector<std::string>& words, size_t end, size_t& at, C
     if (at + 1 >= end) throw Error("usage", Code::invalid, "rauha: --root needs a directory", "rauha --root DIR COMMAND", "--root");
     out.invocation.root = words[++at];
   } else {
-    throw Error("usage", Code::invalid, "rauha: unknown option '" + word + "'", "see `rauha --help`; options of a command stand behind its name", word);
+    throw Error("usage", Code::invalid, "rauha: unknown option '" + word + "'",
+                "see `rauha --help`; options of a command stand behind its name", word);
   }
   ++at;
   return true;

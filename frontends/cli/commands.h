@@ -1,6 +1,6 @@
 #pragma once
-// The commands, one function each; main's table of contents. A command returns the exit status; what it throws becomes the error document or
-// line in main, except for `sandbox`, whose own document covers every path.
+// The commands, one function each; main's table of contents. A command returns the exit status; what it throws becomes the error document
+// or line in main, except for `sandbox`, whose own document covers every path.
 
 #include "frontends/cli/arguments.h"
 

@@ -21,7 +21,8 @@ constexpr kj::uint kDescriptors = 4;
 
 capnp::ReaderOptions readerOptions() {
   capnp::ReaderOptions options;
-  options.traversalLimitInWords = (64 << 20) / sizeof(capnp::word);  // a result: four streams of at most 4 MiB, a third more as base64, events
+  options.traversalLimitInWords =
+      (64 << 20) / sizeof(capnp::word);  // a result: four streams of at most 4 MiB, a third more as base64, events
   options.nestingLimit = 32;
   return options;
 }
@@ -39,7 +40,8 @@ Error connectError(const InstancePaths& paths, int error) {
   const std::string what = "connect to " + paths.socketPath();
   if (error == EACCES || error == EPERM)
     return osError("daemon", what, error, "use sudo, or let an administrator add you to the group that owns the socket");
-  if (error == EAGAIN) return Error("daemon", Code::busy, what + ": the daemon does not take new connections", "see whether it hangs, then try again");
+  if (error == EAGAIN)
+    return Error("daemon", Code::busy, what + ": the daemon does not take new connections", "see whether it hangs, then try again");
   return osError("daemon", what, error);
 }
 
@@ -49,16 +51,16 @@ void checkPeer(int fd, const InstancePaths& paths) {
   socklen_t size = sizeof peer;
   if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) throwErrno("daemon", "ask who serves " + paths.socketPath());
   if (peer.uid == 0 || peer.uid == geteuid()) return;
-  throw Error("daemon", Code::denied,
-              paths.socketPath() + " is served by uid " + std::to_string(peer.uid) + ", which is neither root nor uid " + std::to_string(geteuid()),
-              "use another --root; do not trust this one", paths.socketPath());
+  throw Error(
+      "daemon", Code::denied,
+      paths.socketPath() + " is served by uid " + std::to_string(peer.uid) + ", which is neither root nor uid " + std::to_string(geteuid()),
+      "use another --root; do not trust this one", paths.socketPath());
 }
 
 }  // namespace
 
 Connection::Connection(kj::AsyncIoContext& io, UniqueFd socket)
-    : stream_(io.lowLevelProvider->wrapUnixSocketFd(kj::AutoCloseFd(socket.release()),
-                                                    kj::LowLevelAsyncIoProvider::ALREADY_CLOEXEC)),
+    : stream_(io.lowLevelProvider->wrapUnixSocketFd(kj::AutoCloseFd(socket.release()), kj::LowLevelAsyncIoProvider::ALREADY_CLOEXEC)),
       network_(*stream_, kDescriptors, capnp::rpc::twoparty::Side::CLIENT, readerOptions()),
       rpc_(capnp::makeRpcClient(network_)),
       rauha_(nullptr),
@@ -82,18 +84,21 @@ Error translate(const kj::Exception& exception, const InstancePaths& paths) {
   if (text.compare(0, kRemote.size(), kRemote) == 0) text.erase(0, kRemote.size());
   switch (exception.getType()) {
     case kj::Exception::Type::DISCONNECTED:
-      return Error("daemon", Code::io, "the connection to the daemon at " + paths.socketPath() + " was lost",
-                   "run `rauha daemon status`; the daemon's log says why it ended (" + paths.runtimeDirectory + "/rauhad.log or the journal)", paths.socketPath());
+      return Error(
+          "daemon", Code::io, "the connection to the daemon at " + paths.socketPath() + " was lost",
+          "run `rauha daemon status`; the daemon's log says why it ended (" + paths.runtimeDirectory + "/rauhad.log or the journal)",
+          paths.socketPath());
     case kj::Exception::Type::UNIMPLEMENTED:
-      return Error("daemon", Code::unsupported, "the daemon at " + paths.socketPath() + " does not know this request: it is of another version than this program",
+      return Error("daemon", Code::unsupported,
+                   "the daemon at " + paths.socketPath() + " does not know this request: it is of another version than this program",
                    "restart it: `rauha daemon stop`, then try again", paths.socketPath());
     case kj::Exception::Type::OVERLOADED:
       return Error("daemon", Code::busy, "the daemon is overloaded: " + text, "try again later", paths.socketPath());
     case kj::Exception::Type::FAILED:
       break;
   }
-  return Error("daemon", Code::internal, "the daemon failed: " + text, "this is a bug; its log has more (" + paths.runtimeDirectory + "/rauhad.log or the journal)",
-               paths.socketPath());
+  return Error("daemon", Code::internal, "the daemon failed: " + text,
+               "this is a bug; its log has more (" + paths.runtimeDirectory + "/rauhad.log or the journal)", paths.socketPath());
 }
 
 UniqueFd tryConnect(const InstancePaths& paths) {

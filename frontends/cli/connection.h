@@ -22,8 +22,8 @@ class Connection final {
   Connection& operator=(const Connection&) = delete;
 
   schema::Rauha::Client& rauha() { return rauha_; }
-  // Has the daemon said anything yet? False after a loss means that it never looked at what we sent (it was leaving when we came), so that the
-  // same request may be sent to its successor.
+  // Has the daemon said anything yet? False after a loss means that it never looked at what we sent (it was leaving when we came), so that
+  // the same request may be sent to its successor.
   bool answered() const noexcept { return answered_; }
 
  private:

@@ -39,14 +39,16 @@ std::optional<Hello> hello(const InstancePaths& paths) {
 }
 
 int status(const Invocation& invocation) {
-  Arguments arguments("rauha daemon status", "Tell whether the daemon runs; never starts it. Exit status 1 when it does not run.", "  rauha daemon status\n");
+  Arguments arguments("rauha daemon status", "Tell whether the daemon runs; never starts it. Exit status 1 when it does not run.",
+                      "  rauha daemon status\n");
   if (!arguments.parse(invocation)) return kOk;
   const InstancePaths paths = instancePaths(arguments.root());
   if (const auto answer = hello(paths)) {
     const auto server = answer->response.getServer();
     if (invocation.json) return printDocument("{\"running\":true,\"server\":" + toJson(server) + "}"), kOk;
-    printText("rauhad " + printable(str(server.getVersion())) + " runs: pid " + std::to_string(server.getPid()) + ", instance " + printable(str(server.getInstance())) + ", root " +
-              printable(str(server.getRoot())) + ", up " + formatDuration(server.getUptimeMs()) + ", " + std::to_string(server.getZones()) + " zones\n");
+    printText("rauhad " + printable(str(server.getVersion())) + " runs: pid " + std::to_string(server.getPid()) + ", instance " +
+              printable(str(server.getInstance())) + ", root " + printable(str(server.getRoot())) + ", up " +
+              formatDuration(server.getUptimeMs()) + ", " + std::to_string(server.getZones()) + " zones\n");
     warnAboutVersion(server);
     return kOk;
   }
@@ -56,7 +58,8 @@ int status(const Invocation& invocation) {
 }
 
 int stop(const Invocation& invocation) {
-  Arguments arguments("rauha daemon stop", "Stop the daemon (root only). Zones that are not temporary stay as they are.", "  rauha daemon stop\n  rauha daemon stop --force\n");
+  Arguments arguments("rauha daemon stop", "Stop the daemon (root only). Zones that are not temporary stay as they are.",
+                      "  rauha daemon stop\n  rauha daemon stop --force\n");
   bool force = false;
   arguments.flag("-f,--force", force, "also while tasks run; they are ended");
   if (!arguments.parse(invocation)) return kOk;
@@ -100,7 +103,8 @@ const char* severityName(schema::Severity severity) {
 
 std::string eventLine(schema::Event::Reader event, const Style& style) {
   const bool loud = event.getSeverity() == schema::Severity::WARNING || event.getSeverity() == schema::Severity::ERROR;
-  std::string line = style.paint(Colour::dim, printable(str(event.getTime()))) + " " + style.paint(loud ? Colour::yellow : Colour::none, severityName(event.getSeverity())) + " " +
+  std::string line = style.paint(Colour::dim, printable(str(event.getTime()))) + " " +
+                     style.paint(loud ? Colour::yellow : Colour::none, severityName(event.getSeverity())) + " " +
                      style.paint(Colour::bold, printable(str(event.getName())));
   if (event.hasZoneId()) line += " " + printable(str(event.getZoneId()));
   return line + " " + printable(str(event.getMessage())) + "\n";
@@ -143,7 +147,8 @@ int versionCommand(const Invocation& invocation) {
 }
 
 int eventsCommand(const Invocation& invocation) {
-  Arguments arguments("rauha events", "Follow what happens, from now on, until interrupted. With --json: one object a line.", "  rauha events\n  rauha events --zone frontend --json\n");
+  Arguments arguments("rauha events", "Follow what happens, from now on, until interrupted. With --json: one object a line.",
+                      "  rauha events\n  rauha events --zone frontend --json\n");
   std::optional<std::string> zone;
   arguments.option("--zone", zone, "NAME", "only events of this zone (name or id)");
   if (!arguments.parse(invocation)) return kOk;

@@ -67,14 +67,16 @@ void makeDirectory(const std::string& path, mode_t mode) {
   if (errno != EEXIST) throwErrno("daemon", "make directory " + path);
   struct stat st {};
   if (stat(path.c_str(), &st) != 0) throwErrno("daemon", "look at " + path);
-  if (!S_ISDIR(st.st_mode)) throw Error("daemon", Code::conflict, path + " is not a directory", "remove it, or choose another --root", path);
+  if (!S_ISDIR(st.st_mode))
+    throw Error("daemon", Code::conflict, path + " is not a directory", "remove it, or choose another --root", path);
 }
 
 // A stranger who may write there could put a socket, a lock or a link in our way.
 void checkOurs(const std::string& path) {
   struct stat st {};
   if (lstat(path.c_str(), &st) != 0) throwErrno("daemon", "look at " + path);
-  if (!S_ISDIR(st.st_mode)) throw Error("daemon", Code::conflict, path + " is not a directory", "remove it, or choose another --root", path);
+  if (!S_ISDIR(st.st_mode))
+    throw Error("daemon", Code::conflict, path + " is not a directory", "remove it, or choose another --root", path);
   if (st.st_uid != geteuid())
     throw Error("daemon", Code::denied, path + " belongs to uid " + std::to_string(st.st_uid) + ", not to uid " + std::to_string(geteuid()),
                 "use the daemon of its owner, or choose another --root", path);
@@ -111,7 +113,8 @@ LockOrSocket lockOrConnect(const InstancePaths& paths, const Waiting& waiting) {
       return out;
     }
     if (waiting.leftMs() == 0)
-      throw Error("daemon", Code::deadline, "another program is starting the daemon of " + paths.runtimeDirectory + " and does not get ready",
+      throw Error("daemon", Code::deadline,
+                  "another program is starting the daemon of " + paths.runtimeDirectory + " and does not get ready",
                   "look at " + paths.runtimeDirectory + "/rauhad.log", paths.runtimeDirectory);
     waiting.wait(-1, kLockRetryMs);
   }
@@ -147,7 +150,8 @@ void setSignals(posix_spawnattr_t& attributes) {
 pid_t spawnDaemon(const InstancePaths& paths, int readyWriteEnd, int log) {
   const std::string program = programDirectory() + "/rauhad";
   if (access(program.c_str(), X_OK) != 0)
-    throw Error("daemon", codeFromErrno(errno), "no daemon answers at " + paths.socketPath() + ", and " + program + " cannot be run: " + strerror(errno),
+    throw Error("daemon", codeFromErrno(errno),
+                "no daemon answers at " + paths.socketPath() + ", and " + program + " cannot be run: " + strerror(errno),
                 "start rauhad by hand or by the service manager, or install it beside rauha", program);
   SpawnSettings settings;
   setSignals(settings.attributes);
@@ -202,7 +206,8 @@ void awaitReady(const InstancePaths& paths, int readyReadEnd, pid_t pid, off_t l
     if (!waiting.wait(readyReadEnd, INT_MAX)) {
       if (waiting.leftMs() > 0) continue;
       kill(pid, SIGTERM);  // ours, and not reaped yet: the number is still its
-      throw Error("daemon", Code::deadline, "the daemon did not get ready in time", "look at " + paths.runtimeDirectory + "/rauhad.log", paths.runtimeDirectory);
+      throw Error("daemon", Code::deadline, "the daemon did not get ready in time", "look at " + paths.runtimeDirectory + "/rauhad.log",
+                  paths.runtimeDirectory);
     }
     char chunk[512];
     const ssize_t n = read(readyReadEnd, chunk, sizeof chunk);

@@ -28,7 +28,8 @@ int dispatch(const char* group, const Subcommand* subcommands, size_t count, con
   // Options of the program may stand before the subcommand's name: `rauha zone --json list`.
   size_t at = 0;
   while (at < rest.options.size() && rest.options[at] == "--json") ++at;
-  if (at == rest.options.size()) throw Error("usage", Code::invalid, std::string("rauha ") + group + ": no command", "one of: " + names(subcommands, count));
+  if (at == rest.options.size())
+    throw Error("usage", Code::invalid, std::string("rauha ") + group + ": no command", "one of: " + names(subcommands, count));
   const std::string name = rest.options[at];
   if (name == "--help" || name == "-h" || name == "help") {
     printText(groupHelp(group, subcommands, count));
@@ -37,7 +38,8 @@ int dispatch(const char* group, const Subcommand* subcommands, size_t count, con
   rest.options.erase(rest.options.begin() + static_cast<std::ptrdiff_t>(at));
   for (size_t i = 0; i < count; ++i)
     if (name == subcommands[i].name) return subcommands[i].run(rest);
-  throw Error("usage", Code::invalid, std::string("rauha ") + group + ": '" + name + "' is no command of it", "one of: " + names(subcommands, count), name);
+  throw Error("usage", Code::invalid, std::string("rauha ") + group + ": '" + name + "' is no command of it",
+              "one of: " + names(subcommands, count), name);
 }
 
 }  // namespace rauha::cli

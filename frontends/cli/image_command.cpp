@@ -21,7 +21,8 @@ int list(const Invocation& invocation) {
   if (invocation.json) return printDocument(document("images", toJson(response.getImages()))), kOk;
   Table table({"REFERENCE", "DIGEST", "SIZE", "LAYERS", "CREATED"});
   for (const auto image : response.getImages())
-    table.add({str(image.getReference()), str(image.getDigest()).substr(0, 19), formatBytes(image.getSizeBytes()), std::to_string(image.getLayers().size()), str(image.getCreatedAt())});
+    table.add({str(image.getReference()), str(image.getDigest()).substr(0, 19), formatBytes(image.getSizeBytes()),
+               std::to_string(image.getLayers().size()), str(image.getCreatedAt())});
   printText(table.text());
   return kOk;
 }
@@ -30,7 +31,8 @@ int inspect(const Invocation& invocation) {
   Arguments arguments("rauha image inspect", "Show an image: digest, layers, configuration. What is not stored is read, not imported.",
                       "  rauha image inspect my-image:1\n  rauha image inspect oci:./layout:v1 --json\n");
   std::optional<std::string> reference;
-  arguments.positional("IMAGE", reference, "an imported name, or oci:DIR[:TAG], oci-archive:FILE, docker-archive:FILE, dir:PATH, host", true);
+  arguments.positional("IMAGE", reference, "an imported name, or oci:DIR[:TAG], oci-archive:FILE, docker-archive:FILE, dir:PATH, host",
+                       true);
   if (!arguments.parse(invocation)) return kOk;
   const UniqueFd source = openImageSource(*reference);
   Client client(instancePaths(arguments.root()));
@@ -47,7 +49,8 @@ int inspect(const Invocation& invocation) {
 }
 
 int remove(const Invocation& invocation) {
-  Arguments arguments("rauha image remove", "Remove an image's name, and every layer that nothing else needs.", "  rauha image remove my-image:1\n");
+  Arguments arguments("rauha image remove", "Remove an image's name, and every layer that nothing else needs.",
+                      "  rauha image remove my-image:1\n");
   std::optional<std::string> reference;
   arguments.positional("IMAGE", reference, "an imported name; `rauha image list` shows them", true);
   if (!arguments.parse(invocation)) return kOk;
@@ -82,7 +85,8 @@ int import(const Invocation& invocation) {
   throwOnError(response.getOutcome());
   const auto image = response.getImage();
   if (invocation.json) return printDocument(toJson(image)), kOk;
-  printText("image " + printable(str(image.getReference())) + " is stored (" + printable(str(image.getDigest())) + ", " + formatBytes(image.getSizeBytes()) + ")\n");
+  printText("image " + printable(str(image.getReference())) + " is stored (" + printable(str(image.getDigest())) + ", " +
+            formatBytes(image.getSizeBytes()) + ")\n");
   return kOk;
 }
 

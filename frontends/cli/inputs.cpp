@@ -21,8 +21,8 @@ struct SourceKind {
   bool directory;
   bool mayHaveTag;
 };
-constexpr std::array kSourceKinds = {SourceKind{"dir:", true, false}, SourceKind{"oci:", true, true}, SourceKind{"oci-archive:", false, true},
-                                     SourceKind{"docker-archive:", false, true}};
+constexpr std::array kSourceKinds = {SourceKind{"dir:", true, false}, SourceKind{"oci:", true, true},
+                                     SourceKind{"oci-archive:", false, true}, SourceKind{"docker-archive:", false, true}};
 
 bool exists(const std::string& path) noexcept {
   struct stat st {};
@@ -39,13 +39,16 @@ std::string longestExisting(const std::string& text) {
 
 std::string imagePath(const SourceKind& kind, const std::string& reference) {
   const std::string rest = reference.substr(kind.prefix.size());
-  if (rest.empty()) throw Error("image", Code::invalid, "image reference '" + reference + "' names no path", "write " + std::string(kind.prefix) + "PATH", reference);
+  if (rest.empty())
+    throw Error("image", Code::invalid, "image reference '" + reference + "' names no path", "write " + std::string(kind.prefix) + "PATH",
+                reference);
   if (!kind.mayHaveTag) return rest;
   const std::string path = longestExisting(rest);
   const size_t slash = path.rfind('/');
   // The daemon sees only the text and would take what follows the ':' for a tag.
   if (path == rest && exists(path) && path.find(':', slash == std::string::npos ? 0 : slash) != std::string::npos)
-    throw Error("image", Code::invalid, "image path '" + path + "' has a ':' in its last part, which begins a tag", "add the tag (" + reference + ":TAG), or rename it", reference);
+    throw Error("image", Code::invalid, "image path '" + path + "' has a ':' in its last part, which begins a tag",
+                "add the tag (" + reference + ":TAG), or rename it", reference);
   return path;
 }
 
@@ -75,7 +78,8 @@ UniqueFd openDirectory(std::string_view errorClass, const std::string& what, con
 UniqueFd openRepository(const std::string& path, bool forWriting) {
   const std::string what = "repository " + path;
   UniqueFd fd = openDirectory("repository", what, path);
-  if (faccessat(fd.get(), ".", R_OK | X_OK, AT_EACCESS) != 0) throw osError("repository", what, errno, "you need read and search permission on it");
+  if (faccessat(fd.get(), ".", R_OK | X_OK, AT_EACCESS) != 0)
+    throw osError("repository", what, errno, "you need read and search permission on it");
   if (forWriting && faccessat(fd.get(), ".", W_OK, AT_EACCESS) != 0)
     throw osError("repository", what + " cannot be written by you", errno, "use --repo-mode ro, or a directory that you own");
   return fd;
@@ -92,14 +96,17 @@ UniqueFd openImageSource(const std::string& reference) {
 }
 
 PolicyText readPolicy(const std::string& nameOrPath) {
-  if (nameOrPath.empty()) throw Error("policy", Code::invalid, "the policy's name is empty", "name a file, or one of: " + builtinPolicyNames());
+  if (nameOrPath.empty())
+    throw Error("policy", Code::invalid, "the policy's name is empty", "name a file, or one of: " + builtinPolicyNames());
   if (const auto toml = builtinPolicy(nameOrPath)) return {std::string(*toml), nameOrPath};
   const std::string what = "policy " + nameOrPath;
   try {
     UniqueFd fd = openRegular("policy", what, nameOrPath);
     struct stat st {};
     if (fstat(fd.get(), &st) == 0 && st.st_size > static_cast<off_t>(kMaxPolicyBytes))
-      throw Error("policy", Code::limit, what + " has " + std::to_string(st.st_size) + " bytes, more than " + std::to_string(kMaxPolicyBytes), "a policy is a small text; is it the right file?", nameOrPath);
+      throw Error("policy", Code::limit,
+                  what + " has " + std::to_string(st.st_size) + " bytes, more than " + std::to_string(kMaxPolicyBytes),
+                  "a policy is a small text; is it the right file?", nameOrPath);
     return {readAll(fd.get(), what, kMaxPolicyBytes), nameOrPath};
   } catch (const Error& e) {
     if (e.code() == Code::notFound && nameOrPath.find('/') == std::string::npos)

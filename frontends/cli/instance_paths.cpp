@@ -1,8 +1,8 @@
 #include "frontends/cli/instance_paths.h"
 
+#include <unistd.h>
 #include <climits>
 #include <cstdlib>
-#include <unistd.h>
 
 #include "core/base/error.h"
 

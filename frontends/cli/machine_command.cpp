@@ -32,20 +32,24 @@ std::string checkLines(schema::Check::Reader check, const Style& style, size_t w
   const Mark mark = markOf(check.getStatus());
   const std::string name = printable(str(check.getName()));
   const std::string indent(9 + width + 2, ' ');
-  std::string out = style.paint(mark.colour, mark.text) + "  " + name + std::string(width - std::min(width, name.size()) + 2, ' ') + printable(str(check.getDetail())) + "\n";
+  std::string out = style.paint(mark.colour, mark.text) + "  " + name + std::string(width - std::min(width, name.size()) + 2, ' ') +
+                    printable(str(check.getDetail())) + "\n";
   if (check.hasReason()) out += indent + printable(str(check.getReason())) + "\n";
   if (check.hasRemedy()) out += indent + style.paint(Colour::dim, "try: ") + printable(str(check.getRemedy())) + "\n";
   return out;
 }
 
 // Also a status of a later version is not a pass.
-bool isMissing(schema::Check::Reader check) { return check.getStatus() != schema::CheckStatus::OK && check.getStatus() != schema::CheckStatus::WEAKER; }
+bool isMissing(schema::Check::Reader check) {
+  return check.getStatus() != schema::CheckStatus::OK && check.getStatus() != schema::CheckStatus::WEAKER;
+}
 
 std::string doctorText(schema::DoctorReport::Reader report) {
   const Style style(STDOUT_FILENO);
   const auto server = report.getServer();
-  std::string out = style.paint(Colour::bold, "kernel ") + printable(str(report.getKernel())) + ", control groups " + printable(str(report.getCgroupLayout())) + ", rauhad " +
-                    printable(str(server.getVersion())) + ", instance " + printable(str(server.getInstance())) + "\n";
+  std::string out = style.paint(Colour::bold, "kernel ") + printable(str(report.getKernel())) + ", control groups " +
+                    printable(str(report.getCgroupLayout())) + ", rauhad " + printable(str(server.getVersion())) + ", instance " +
+                    printable(str(server.getInstance())) + "\n";
   size_t width = 0, missing = 0, weaker = 0;
   for (const auto check : report.getChecks()) width = std::max<size_t>(width, check.getName().size());
   for (const auto check : report.getChecks()) {
@@ -53,11 +57,13 @@ std::string doctorText(schema::DoctorReport::Reader report) {
     missing += isMissing(check) ? 1 : 0;
     weaker += check.getStatus() == schema::CheckStatus::WEAKER ? 1 : 0;
   }
-  return out + std::to_string(report.getChecks().size()) + " checks, " + std::to_string(missing) + " missing, " + std::to_string(weaker) + " weaker than the best\n";
+  return out + std::to_string(report.getChecks().size()) + " checks, " + std::to_string(missing) + " missing, " + std::to_string(weaker) +
+         " weaker than the best\n";
 }
 
 int pluginList(const Invocation& invocation) {
-  Arguments arguments("rauha plugin list", "List the plugins: what is loaded, what it can do, and why one was refused.", "  rauha plugin list\n  rauha plugin list --json\n");
+  Arguments arguments("rauha plugin list", "List the plugins: what is loaded, what it can do, and why one was refused.",
+                      "  rauha plugin list\n  rauha plugin list --json\n");
   if (!arguments.parse(invocation)) return kOk;
   Client client(instancePaths(arguments.root()));
   const auto response = client.call([](schema::Rauha::Client& rauha) { return rauha.listPluginsRequest().send(); });
@@ -70,8 +76,8 @@ int pluginList(const Invocation& invocation) {
   Table table({"NAME", "VERSION", "KIND", "STATE", "INTERFACES", "CAPABILITIES", "PATH"});
   std::string refusals;
   for (const auto plugin : response.getPlugins()) {
-    table.add({str(plugin.getName()), str(plugin.getVersion()), str(plugin.getKind()), plugin.getLoaded() ? "loaded" : "not in use", words(plugin.getInterfaces()),
-               words(plugin.getCapabilities()), str(plugin.getPath())});
+    table.add({str(plugin.getName()), str(plugin.getVersion()), str(plugin.getKind()), plugin.getLoaded() ? "loaded" : "not in use",
+               words(plugin.getInterfaces()), words(plugin.getCapabilities()), str(plugin.getPath())});
     if (plugin.hasRefusal()) refusals += printable(str(plugin.getPath())) + ": " + printable(str(plugin.getRefusal())) + "\n";
   }
   printText(table.text() + refusals);
@@ -83,7 +89,8 @@ constexpr Subcommand kPluginSubcommands[] = {{"list", "list the plugins", plugin
 }  // namespace
 
 int doctorCommand(const Invocation& invocation) {
-  Arguments arguments("rauha doctor", "What this machine can enforce, what not, why, and what to do about it. Exit status 1 when something is missing.",
+  Arguments arguments("rauha doctor",
+                      "What this machine can enforce, what not, why, and what to do about it. Exit status 1 when something is missing.",
                       "  rauha doctor\n  rauha doctor --json\n");
   if (!arguments.parse(invocation)) return kOk;
   Client client(instancePaths(arguments.root()));
@@ -100,6 +107,8 @@ int doctorCommand(const Invocation& invocation) {
   return missing ? kFailure : kOk;
 }
 
-int pluginCommand(const Invocation& invocation) { return dispatch("plugin", kPluginSubcommands, std::size(kPluginSubcommands), invocation); }
+int pluginCommand(const Invocation& invocation) {
+  return dispatch("plugin", kPluginSubcommands, std::size(kPluginSubcommands), invocation);
+}
 
 }  // namespace rauha::cli

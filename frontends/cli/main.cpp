@@ -69,7 +69,8 @@ int helpCommand(const Invocation& invocation) {
   if (invocation.options.front() == "exit-codes") return printText(exitCodeHelp()), kOk;
   const Command* command = find(invocation.options.front());
   if (command == nullptr)
-    throw Error("usage", Code::invalid, "rauha help: nothing is known about '" + invocation.options.front() + "'", "see `rauha --help`", invocation.options.front());
+    throw Error("usage", Code::invalid, "rauha help: nothing is known about '" + invocation.options.front() + "'", "see `rauha --help`",
+                invocation.options.front());
   Invocation asked = invocation;
   asked.options.erase(asked.options.begin());
   asked.options.push_back("--help");
@@ -82,7 +83,8 @@ int run(const CommandLine& line) {
   if (line.help && line.command.empty()) return help();
   if (line.command.empty()) throw Error("usage", Code::invalid, "rauha: no command", "see `rauha --help`");
   const Command* command = find(line.command);
-  if (command == nullptr) throw Error("usage", Code::invalid, "rauha: '" + line.command + "' is no command", "see `rauha --help`", line.command);
+  if (command == nullptr)
+    throw Error("usage", Code::invalid, "rauha: '" + line.command + "' is no command", "see `rauha --help`", line.command);
   Invocation invocation = line.invocation;
   if (line.help) invocation.options.push_back("--help");
   return command->run(invocation);

@@ -33,7 +33,8 @@ constexpr std::string_view escapeOf(Colour colour) {
 
 // Code points, not bytes: good enough for names, paths and numbers.
 size_t width(std::string_view text) {
-  return static_cast<size_t>(std::count_if(text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xc0) != 0x80; }));
+  return static_cast<size_t>(
+      std::count_if(text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xc0) != 0x80; }));
 }
 
 void appendEscaped(std::string& out, unsigned char c) {

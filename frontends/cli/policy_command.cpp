@@ -37,15 +37,17 @@ int showZonePolicy(const Invocation& invocation, const InstancePaths& paths, con
 }
 
 int show(const Invocation& invocation) {
-  Arguments arguments("rauha policy show", "Show every value of a policy: a built-in one, a file, or what a zone runs under.",
-                      "  rauha policy show task\n  rauha policy show ./my-policy.toml --json\n  rauha policy show strict --toml\n  rauha policy show --zone frontend\n");
+  Arguments arguments(
+      "rauha policy show", "Show every value of a policy: a built-in one, a file, or what a zone runs under.",
+      "  rauha policy show task\n  rauha policy show ./my-policy.toml --json\n  rauha policy show strict --toml\n  rauha policy show --zone frontend\n");
   std::optional<std::string> policy, zone;
   bool toml = false;
   arguments.positional("POLICY", policy, "a policy file, or task (default), standard, strict, privileged", false);
   arguments.option("--zone", zone, "NAME", "the policy of this zone instead");
   arguments.flag("--toml", toml, "the text itself, as a start for a policy of your own (needs no daemon)");
   if (!arguments.parse(invocation)) return kOk;
-  if (zone && (policy || toml)) throw Error("usage", Code::invalid, "rauha policy show: --zone stands alone", "leave the policy and --toml out");
+  if (zone && (policy || toml))
+    throw Error("usage", Code::invalid, "rauha policy show: --zone stands alone", "leave the policy and --toml out");
   if (zone) return showZonePolicy(invocation, instancePaths(arguments.root()), *zone);
   const PolicyText text = readPolicy(policy.value_or("task"));
   if (toml) return invocation.json ? printDocument(document("toml", jsonString(text.toml))) : printText(text.toml), kOk;
@@ -57,7 +59,8 @@ int show(const Invocation& invocation) {
 }
 
 int validate(const Invocation& invocation) {
-  Arguments arguments("rauha policy validate", "Check a policy file: every key, unit and name.", "  rauha policy validate ./my-policy.toml\n");
+  Arguments arguments("rauha policy validate", "Check a policy file: every key, unit and name.",
+                      "  rauha policy validate ./my-policy.toml\n");
   std::optional<std::string> policy;
   arguments.positional("POLICY", policy, "a policy file or a built-in policy's name", true);
   if (!arguments.parse(invocation)) return kOk;
@@ -65,9 +68,12 @@ int validate(const Invocation& invocation) {
   Client client(instancePaths(arguments.root()));
   const auto response = validateCall(client, text);
   if (invocation.json)
-    return printDocument("{\"valid\":true,\"warnings\":" + toJson(response.getWarnings()) + ",\"policy\":" + toJson(response.getPolicy()) + "}"), kOk;
+    return printDocument("{\"valid\":true,\"warnings\":" + toJson(response.getWarnings()) + ",\"policy\":" + toJson(response.getPolicy()) +
+                         "}"),
+           kOk;
   for (const auto warning : response.getWarnings()) printWarning(str(warning));
-  printText("policy " + printable(str(response.getPolicy().getName())) + " is valid (" + printable(str(response.getPolicy().getDigest())) + ")\n");
+  printText("policy " + printable(str(response.getPolicy().getName())) + " is valid (" + printable(str(response.getPolicy().getDigest())) +
+            ")\n");
   return kOk;
 }
 
@@ -78,7 +84,8 @@ int apply(const Invocation& invocation) {
   arguments.positional("POLICY", policy, "a policy file or a built-in policy's name", true);
   arguments.option("--zone", zone, "NAME", "name or id of the zone (needed)");
   if (!arguments.parse(invocation)) return kOk;
-  if (!zone || zone->empty()) throw Error("usage", Code::invalid, "rauha policy apply: no zone named", "add --zone NAME; `rauha zone list` shows them", "--zone");
+  if (!zone || zone->empty())
+    throw Error("usage", Code::invalid, "rauha policy apply: no zone named", "add --zone NAME; `rauha zone list` shows them", "--zone");
   const PolicyText text = readPolicy(*policy);
   Client client(instancePaths(arguments.root()));
   const auto response = client.call([&](schema::Rauha::Client& rauha) {
@@ -90,7 +97,8 @@ int apply(const Invocation& invocation) {
   });
   throwOnError(response.getOutcome());
   if (invocation.json) return printDocument(toJson(response.getZone())), kOk;
-  printText("zone " + printable(*zone) + " runs under policy " + printable(str(response.getZone().getPolicy())) + " (" + printable(str(response.getZone().getPolicyDigest())) + ")\n");
+  printText("zone " + printable(*zone) + " runs under policy " + printable(str(response.getZone().getPolicy())) + " (" +
+            printable(str(response.getZone().getPolicyDigest())) + ")\n");
   return kOk;
 }
 

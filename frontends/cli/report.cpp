@@ -29,7 +29,9 @@ std::string snake(kj::StringPtr name) {
   return out;
 }
 
-bool endsWith(const std::string& text, std::string_view end) { return text.size() >= end.size() && text.compare(text.size() - end.size(), end.size(), end) == 0; }
+bool endsWith(const std::string& text, std::string_view end) {
+  return text.size() >= end.size() && text.compare(text.size() - end.size(), end.size(), end) == 0;
+}
 
 std::string numberText(const std::string& name, uint64_t number) {
   if (endsWith(name, "_bytes")) return formatBytes(number);

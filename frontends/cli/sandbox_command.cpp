@@ -24,8 +24,8 @@
 namespace rauha::cli {
 namespace {
 
-constexpr int kAttempts = 3;                              // a daemon that was leaving when we came has a successor
-constexpr std::chrono::milliseconds kReviveMs{5'000};     // so that it cleans up what its predecessor left; best effort
+constexpr int kAttempts = 3;                           // a daemon that was leaving when we came has a successor
+constexpr std::chrono::milliseconds kReviveMs{5'000};  // so that it cleans up what its predecessor left; best effort
 
 // The document for everything that the daemon did not write one for.
 class LocalResult final {
@@ -71,7 +71,8 @@ int report(schema::TaskResult::Reader result, bool json, int clientSignal) {
     writeFully(STDOUT_FILENO, toJson(result, isatty(STDOUT_FILENO) == 1) + "\n", "write to standard output");
     return status;
   } catch (const Error& error) {
-    printError(Error("task", error.code(), "the result could not be printed: " + error.text(), "the task itself ended; read its exit code with a working standard output"));
+    printError(Error("task", error.code(), "the result could not be printed: " + error.text(),
+                     "the task itself ended; read its exit code with a working standard output"));
     return kNotRun;
   }
 }
@@ -97,9 +98,11 @@ SandboxInputs openInputs(const SandboxOptions& options, bool standardInputMissin
   if (options.repoPath) inputs.repository = openRepository(*options.repoPath, options.repoMode == RepoMode::rw);
   inputs.image = openImageSource(options.image);
   if (options.policy) inputs.policy = readPolicy(*options.policy);
-  inputs.stdinStream = !standardInputMissing && streamKind(STDIN_FILENO) != StreamKind::null && streamKind(STDIN_FILENO) != StreamKind::closed;
+  inputs.stdinStream =
+      !standardInputMissing && streamKind(STDIN_FILENO) != StreamKind::null && streamKind(STDIN_FILENO) != StreamKind::closed;
   if (options.terminal && isatty(STDIN_FILENO) != 1)
-    throw Error("usage", Code::invalid, "rauha sandbox: --tty, but standard input is no terminal", "leave --tty out, or run it from a terminal", "--tty");
+    throw Error("usage", Code::invalid, "rauha sandbox: --tty, but standard input is no terminal",
+                "leave --tty out, or run it from a terminal", "--tty");
   return inputs;
 }
 
@@ -153,8 +156,8 @@ struct Session {
     auto io = kj::setupAsyncIo();
     for (int i = 0; i < kAttempts; ++i)
       if (const auto status = attempt(io, inputs)) return *status;
-    throw Error("daemon", Code::io, "the daemon at " + paths.socketPath() + " closes every connection", "look at " + paths.runtimeDirectory + "/rauhad.log",
-                paths.socketPath());
+    throw Error("daemon", Code::io, "the daemon at " + paths.socketPath() + " closes every connection",
+                "look at " + paths.runtimeDirectory + "/rauhad.log", paths.socketPath());
   }
 };
 

@@ -31,13 +31,15 @@ RepoMode repoModeOf(const SandboxOptions& options, const std::optional<std::stri
   if (options.repoPath->empty()) throw usage("--repo-path is empty", "name a directory: --repo-path .", "--repo-path");
   if (!mode)
     throw Error("repository", Code::invalid, "the repository's mode must be named: ro or rw",
-                "add --repo-mode ro (the task cannot change the tree) or --repo-mode rw (it changes the real tree); overlay comes later", "--repo-mode");
+                "add --repo-mode ro (the task cannot change the tree) or --repo-mode rw (it changes the real tree); overlay comes later",
+                "--repo-mode");
   if (*mode == "ro") return RepoMode::ro;
   if (*mode == "rw") return RepoMode::rw;
   if (*mode == "overlay")
     throw Error("repository", Code::unsupported, "repository mode overlay is not available in this version",
                 "use --repo-mode ro, or --repo-mode rw on a copy of the tree", "--repo-mode");
-  throw Error("repository", Code::invalid, "repository mode '" + *mode + "' is none of ro, rw, overlay", "use --repo-mode ro or --repo-mode rw", "--repo-mode");
+  throw Error("repository", Code::invalid, "repository mode '" + *mode + "' is none of ro, rw, overlay",
+              "use --repo-mode ro or --repo-mode rw", "--repo-mode");
 }
 
 uint64_t timeoutOf(const std::optional<std::string>& text) {
@@ -56,7 +58,8 @@ void checkEnvironment(const std::vector<std::string>& env) {
 
 void checkCommand(const Invocation& invocation) {
   if (invocation.command.empty())
-    throw usage(invocation.dashes ? "no command after --" : "no command", "put the command behind two dashes: rauha sandbox --image host -- ls -l", "command");
+    throw usage(invocation.dashes ? "no command after --" : "no command",
+                "put the command behind two dashes: rauha sandbox --image host -- ls -l", "command");
   if (invocation.command.front().empty()) throw usage("the command's name is empty", "name a program after --", "command");
 }
 
@@ -65,8 +68,12 @@ void checkCommand(const Invocation& invocation) {
 std::optional<SandboxOptions> parseSandboxOptions(const Invocation& invocation) {
   SandboxOptions options;
   Words words;
-  Arguments arguments("rauha sandbox", "Run one command in a zone of its own and report what happened.\n\nrauha sandbox --image IMAGE [options] -- COMMAND [ARGUMENT...]", kExamples);
-  arguments.option("--image", words.image, "IMAGE", "host, oci:DIR[:TAG], oci-archive:FILE, docker-archive:FILE, dir:PATH, or an imported name");
+  Arguments arguments(
+      "rauha sandbox",
+      "Run one command in a zone of its own and report what happened.\n\nrauha sandbox --image IMAGE [options] -- COMMAND [ARGUMENT...]",
+      kExamples);
+  arguments.option("--image", words.image, "IMAGE",
+                   "host, oci:DIR[:TAG], oci-archive:FILE, docker-archive:FILE, dir:PATH, or an imported name");
   arguments.option("--name", options.name, "NAME", "name of the zone (else made from the task's id)");
   arguments.option("--policy", options.policy, "POLICY", "a policy file, or task (default), standard, strict, privileged");
   arguments.option("--repo-path,--repo", options.repoPath, "DIR", "directory that the task sees at /workspace");
@@ -76,7 +83,8 @@ std::optional<SandboxOptions> parseSandboxOptions(const Invocation& invocation) 
   arguments.option("--timeout", words.timeout, "TIME", "wall clock, with its unit: 30s, 5m (can only shorten the policy's)");
   arguments.option("--user", options.user, "USER", "run as this user of the image: name, uid or uid:gid");
   arguments.flag("--keep-zone", options.keepZone, "leave the zone when the task has ended (rauha zone delete removes it)");
-  arguments.repeated("--allow-degraded", options.allowDegraded, "LAYER", "run although the policy requires LAYER and it cannot be armed; may be repeated");
+  arguments.repeated("--allow-degraded", options.allowDegraded, "LAYER",
+                     "run although the policy requires LAYER and it cannot be armed; may be repeated");
   arguments.flag("-t,--tty", options.terminal, "give the task a terminal (not with --json)");
   arguments.flag("--trace", options.trace, "report how long each stage of the start took");
   if (!arguments.parse(invocation)) return std::nullopt;
@@ -89,11 +97,13 @@ std::optional<SandboxOptions> parseSandboxOptions(const Invocation& invocation) 
     throw usage("no image", "add --image host (this machine's programs), --image oci:DIR[:TAG], --image dir:PATH, ...", "--image");
   options.image = *words.image;
   if (options.name && !isName(*options.name))
-    throw usage("--name '" + *options.name + "' is no zone name", "use 1 to 63 of a-z, 0-9, '.', '_' and '-', starting with a letter or digit", "--name");
+    throw usage("--name '" + *options.name + "' is no zone name",
+                "use 1 to 63 of a-z, 0-9, '.', '_' and '-', starting with a letter or digit", "--name");
   options.repoMode = repoModeOf(options, words.repoMode);
   options.timeoutMs = timeoutOf(words.timeout);
   checkEnvironment(options.env);
-  if (options.workdir && options.workdir->rfind('/', 0) != 0) throw usage("--workdir '" + *options.workdir + "' is not absolute", "write a path of the zone: --workdir /workspace", "--workdir");
+  if (options.workdir && options.workdir->rfind('/', 0) != 0)
+    throw usage("--workdir '" + *options.workdir + "' is not absolute", "write a path of the zone: --workdir /workspace", "--workdir");
   if (options.terminal && options.json) throw usage("--tty and --json exclude each other", "leave one of them out", "--tty");
   return options;
 }

@@ -17,8 +17,10 @@ Invocation call(std::vector<std::string> options) {
 }
 
 TEST(SandboxOptions, everyOption) {
-  const auto options = parseSandboxOptions(call({"--name", "n", "--policy", "strict", "--repo", ".", "--repo-mode", "rw", "--workdir", "/w", "--env", "A=1", "--env", "B=x=y",
-                                                 "--timeout", "90s", "--user", "u", "--keep-zone", "--allow-degraded", "landlock", "-t", "--trace"}));
+  const auto options = parseSandboxOptions(
+      call({"--name",   "n",   "--policy", "strict", "--repo",    ".",   "--repo-mode", "rw", "--workdir",   "/w",
+            "--env",    "A=1", "--env",    "B=x=y",  "--timeout", "90s", "--user",      "u",  "--keep-zone", "--allow-degraded",
+            "landlock", "-t",  "--trace"}));
   ASSERT_TRUE(options);
   EXPECT_EQ(options->image, "host");
   EXPECT_EQ(options->name, "n");

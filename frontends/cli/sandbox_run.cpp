@@ -66,7 +66,8 @@ class SandboxRun::SinkServer final : public schema::ByteSink::Server {
   bool required_;
 };
 
-SandboxRun::SandboxRun(kj::AsyncIoContext& io, Connection& connection, const SandboxOptions& options, const SandboxInputs& inputs, Signals& signals)
+SandboxRun::SandboxRun(kj::AsyncIoContext& io, Connection& connection, const SandboxOptions& options, const SandboxInputs& inputs,
+                       Signals& signals)
     : io_(io),
       connection_(connection),
       options_(options),
@@ -240,6 +241,8 @@ Task<void> SandboxRun::untilIdle() {
 }
 
 // The answers do not matter: when one fails, waiting for the result fails too.
-void SandboxRun::background(kj::Promise<void>&& promise) { calls_.add(promise.eagerlyEvaluate([](kj::Exception&&) {})); }
+void SandboxRun::background(kj::Promise<void>&& promise) {
+  calls_.add(promise.eagerlyEvaluate([](kj::Exception&&) {}));
+}
 
 }  // namespace rauha::cli

@@ -1,8 +1,8 @@
 #pragma once
 // One sandbox task over one connection: the request, the streams in both directions, the signals, and the result.
 //
-// Signals: the first that asks us to end cancels the task with that signal and waits for its result; the second kills it; the third gives up
-// waiting. A reader of our standard output that goes away cancels it too. Standard input is read only after the daemon has taken the
+// Signals: the first that asks us to end cancels the task with that signal and waits for its result; the second kills it; the third gives
+// up waiting. A reader of our standard output that goes away cancels it too. Standard input is read only after the daemon has taken the
 // request, and no longer than the task runs.
 //
 // Owner: sandbox_command. Thread: the event loop's. Must be destroyed before its connection.

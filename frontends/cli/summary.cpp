@@ -49,9 +49,11 @@ std::string endLine(schema::TaskResult::Reader result, const Style& style) {
   const Ending ending = endingOf(result);
   std::string line = style.paint(Colour::dim, "rauha: ") + style.paint(ending.colour, ending.text);
   std::string details = " in " + formatDuration(result.getDurationMs());
-  if (result.hasZoneName() || result.hasZoneId()) details += ", zone " + printable(str(result.hasZoneName() ? result.getZoneName() : result.getZoneId()));
+  if (result.hasZoneName() || result.hasZoneId())
+    details += ", zone " + printable(str(result.hasZoneName() ? result.getZoneName() : result.getZoneId()));
   if (result.getZoneKept()) details += " (kept)";
-  if (result.hasUsage() && result.getUsage().getMemoryPeakBytes() > 0) details += ", memory peak " + formatBytes(result.getUsage().getMemoryPeakBytes());
+  if (result.hasUsage() && result.getUsage().getMemoryPeakBytes() > 0)
+    details += ", memory peak " + formatBytes(result.getUsage().getMemoryPeakBytes());
   return line + style.paint(Colour::dim, details) + "\n";
 }
 
@@ -86,7 +88,8 @@ void addRefusal(schema::Event::Reader event, const Style& style, kj::uint& shown
   if (++all > kRefusalsShown) return;
   ++shown;
   out += style.paint(Colour::yellow, "rauha: refused: ") + printable(str(event.getMessage())) + "\n";
-  if (const std::string line = allowingLine(event); !line.empty()) out += style.paint(Colour::dim, "  policy line that allows it: ") + line + "\n";
+  if (const std::string line = allowingLine(event); !line.empty())
+    out += style.paint(Colour::dim, "  policy line that allows it: ") + line + "\n";
 }
 
 std::string refusals(schema::TaskResult::Reader result, const Style& style) {
@@ -104,7 +107,9 @@ std::string evidenceGaps(schema::TaskResult::Reader result, const Style& style) 
   std::string out;
   auto cut = [&](const char* name, schema::OutputStats::Reader stats) {
     if (stats.getTruncated())
-      out += style.paint(Colour::dim, std::string("rauha: the result keeps ") + formatBytes(stats.getKept()) + " of " + formatBytes(stats.getBytes()) + " of " + name) + "\n";
+      out += style.paint(Colour::dim, std::string("rauha: the result keeps ") + formatBytes(stats.getKept()) + " of " +
+                                          formatBytes(stats.getBytes()) + " of " + name) +
+             "\n";
   };
   cut("standard output", result.getStdoutStats());
   cut("standard error", result.getStderrStats());
@@ -123,14 +128,17 @@ std::string errorLines(schema::TaskResult::Reader result, const Style& style) {
 std::string stages(schema::TaskResult::Reader result, const Style& style) {
   std::string out;
   for (const auto stage : result.getStages())
-    out += style.paint(Colour::dim, "rauha: stage " + printable(str(stage.getName())) + " " + std::to_string(stage.getNs() / 1000) + " us") + "\n";
+    out +=
+        style.paint(Colour::dim, "rauha: stage " + printable(str(stage.getName())) + " " + std::to_string(stage.getNs() / 1000) + " us") +
+        "\n";
   return out;
 }
 
 }  // namespace
 
 std::string summaryOf(schema::TaskResult::Reader result, const Style& style) {
-  return errorLines(result, style) + endLine(result, style) + weakerLine(result, style) + refusals(result, style) + evidenceGaps(result, style) + stages(result, style);
+  return errorLines(result, style) + endLine(result, style) + weakerLine(result, style) + refusals(result, style) +
+         evidenceGaps(result, style) + stages(result, style);
 }
 
 }  // namespace rauha::cli

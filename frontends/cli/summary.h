@@ -1,6 +1,6 @@
 #pragma once
-// The few lines for people that follow a task's own output: how it ended, what was weaker than the best, what was refused and by which policy
-// line it would be allowed, what is missing from the evidence.
+// The few lines for people that follow a task's own output: how it ended, what was weaker than the best, what was refused and by which
+// policy line it would be allowed, what is missing from the evidence.
 
 #include <schemas/task.capnp.h>
 

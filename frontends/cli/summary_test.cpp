@@ -32,7 +32,9 @@ TEST_F(Summary, weakerLayersAreOneLine) {
   layers[2].setDetail("none");
   layers[2].setWeaker(true);
   posture.initDegraded(1).set(0, "landlock");
-  EXPECT_NE(text().find("rauha: weaker than the best: landlock, enforcer (none), landlock (required, waived by --allow-degraded)\n"), std::string::npos) << text();
+  EXPECT_NE(text().find("rauha: weaker than the best: landlock, enforcer (none), landlock (required, waived by --allow-degraded)\n"),
+            std::string::npos)
+      << text();
 }
 
 TEST_F(Summary, gapsInTheEvidenceAreTold) {

@@ -31,7 +31,9 @@ std::string nameOf(const char* command, const std::optional<std::string>& option
   if (option && positional && *option != *positional)
     throw Error("usage", Code::invalid, std::string(command) + ": two names, '" + *option + "' and '" + *positional + "'", "name one zone");
   const auto& name = option ? option : positional;
-  if (!name || name->empty()) throw Error("usage", Code::invalid, std::string(command) + ": no zone named", std::string(command) + " NAME; `rauha zone list` shows them");
+  if (!name || name->empty())
+    throw Error("usage", Code::invalid, std::string(command) + ": no zone named",
+                std::string(command) + " NAME; `rauha zone list` shows them");
   return *name;
 }
 
@@ -44,7 +46,9 @@ int create(const Invocation& invocation) {
   arguments.positional("NAME", positional, "the same as --name", false);
   if (!arguments.parse(invocation)) return kOk;
   const std::string name = nameOf("rauha zone create", option, positional);
-  if (!isName(name)) throw Error("usage", Code::invalid, "rauha zone create: '" + name + "' is no zone name", "use 1 to 63 of a-z, 0-9, '.', '_' and '-', starting with a letter or digit", name);
+  if (!isName(name))
+    throw Error("usage", Code::invalid, "rauha zone create: '" + name + "' is no zone name",
+                "use 1 to 63 of a-z, 0-9, '.', '_' and '-', starting with a letter or digit", name);
   std::optional<PolicyText> text;
   if (policy) text = readPolicy(*policy);
   Client client(instancePaths(arguments.root()));
@@ -73,13 +77,15 @@ int list(const Invocation& invocation) {
   if (invocation.json) return printDocument(document("zones", toJson(response.getZones()))), kOk;
   Table table({"NAME", "ID", "STATE", "POLICY", "TASK", "OWNER", "CREATED"});
   for (const auto zone : response.getZones())
-    table.add({str(zone.getName()), str(zone.getId()), stateName(zone.getState()), str(zone.getPolicy()), str(zone.getTaskId()), std::to_string(zone.getOwnerUid()), str(zone.getCreatedAt())});
+    table.add({str(zone.getName()), str(zone.getId()), stateName(zone.getState()), str(zone.getPolicy()), str(zone.getTaskId()),
+               std::to_string(zone.getOwnerUid()), str(zone.getCreatedAt())});
   printText(table.text());
   return kOk;
 }
 
 int show(const Invocation& invocation) {
-  Arguments arguments("rauha zone show", "Show one zone: its state, what protects it, what it uses, its policy.", "  rauha zone show frontend\n  rauha zone show --name frontend --json\n");
+  Arguments arguments("rauha zone show", "Show one zone: its state, what protects it, what it uses, its policy.",
+                      "  rauha zone show frontend\n  rauha zone show --name frontend --json\n");
   std::optional<std::string> option, positional;
   arguments.option("--name", option, "NAME", "name or id of the zone");
   arguments.positional("NAME", positional, "the same as --name", false);
@@ -92,13 +98,15 @@ int show(const Invocation& invocation) {
     return request.send();
   });
   throwOnError(response.getOutcome());
-  if (invocation.json) return printDocument("{\"zone\":" + toJson(response.getZone()) + ",\"effective_policy\":" + toJson(response.getPolicy()) + "}"), kOk;
+  if (invocation.json)
+    return printDocument("{\"zone\":" + toJson(response.getZone()) + ",\"effective_policy\":" + toJson(response.getPolicy()) + "}"), kOk;
   printText(fieldLines(response.getZone()) + "\n" + fieldLines(response.getPolicy()));
   return kOk;
 }
 
 int remove(const Invocation& invocation) {
-  Arguments arguments("rauha zone delete", "End everything in a zone and remove it.", "  rauha zone delete frontend\n  rauha zone delete --name frontend --force\n");
+  Arguments arguments("rauha zone delete", "End everything in a zone and remove it.",
+                      "  rauha zone delete frontend\n  rauha zone delete --name frontend --force\n");
   std::optional<std::string> option, positional;
   bool force = false;
   arguments.option("--name", option, "NAME", "name or id of the zone");

@@ -1,5 +1,5 @@
-// A daemon for the tests of the CLI: serves schema::Rauha on the instance's socket with canned answers. What a sandbox task does is told by its
-// command ("exit 3", "hang", "die", …), so that every path of the client can be driven from outside. Not installed.
+// A daemon for the tests of the CLI: serves schema::Rauha on the instance's socket with canned answers. What a sandbox task does is told by
+// its command ("exit 3", "hang", "die", …), so that every path of the client can be driven from outside. Not installed.
 #include <capnp/rpc-twoparty.h>
 #include <fcntl.h>
 #include <kj/async-io.h>
@@ -74,7 +74,8 @@ class HandleServer final : public schema::TaskHandle::Server {
     return kj::READY_NOW;
   }
   kj::Promise<void> resize(ResizeContext context) override {
-    state_->journal.note("resize " + std::to_string(context.getParams().getRows()) + "x" + std::to_string(context.getParams().getColumns()));
+    state_->journal.note("resize " + std::to_string(context.getParams().getRows()) + "x" +
+                         std::to_string(context.getParams().getColumns()));
     return kj::READY_NOW;
   }
 
@@ -89,7 +90,8 @@ class HandleServer final : public schema::TaskHandle::Server {
     auto command = result.initCommand(static_cast<kj::uint>(state->argv.size()));
     for (size_t i = 0; i < state->argv.size(); ++i) command.set(static_cast<kj::uint>(i), state->argv[i]);
     result.setStatus(state->status);
-    if (state->status == schema::TaskStatus::SUCCEEDED || state->status == schema::TaskStatus::FAILED) result.initExitCode().setValue(state->exitCode);
+    if (state->status == schema::TaskStatus::SUCCEEDED || state->status == schema::TaskStatus::FAILED)
+      result.initExitCode().setValue(state->exitCode);
     if (state->signal != 0) result.initSignal().setValue(state->signal);
     result.setDurationMs(7);
     result.setStartedAt("2026-01-31T12:00:00.000Z");
@@ -140,7 +142,8 @@ class InputServer final : public schema::ByteSink::Server {
 
 class FakeRauha final : public schema::Rauha::Server {
  public:
-  FakeRauha(kj::Timer& timer, const Journal& journal, kj::PromiseFulfiller<void>& leave) : timer_(timer), journal_(journal), leave_(leave) {}
+  FakeRauha(kj::Timer& timer, const Journal& journal, kj::PromiseFulfiller<void>& leave)
+      : timer_(timer), journal_(journal), leave_(leave) {}
 
   kj::Promise<void> hello(HelloContext context) override {
     fillServer(context.getResults().initServer());
@@ -173,7 +176,8 @@ class FakeRauha final : public schema::Rauha::Server {
       writeOutcome(context.getResults().initOutcome(), Error("zone", Code::exists, "zone taken exists", "choose another name", "taken"));
       return kj::READY_NOW;
     }
-    journal_.note("createZone " + str(params.getName()) + " policy=" + str(params.getPolicySource()) + " toml=" + std::to_string(params.getPolicyToml().size()));
+    journal_.note("createZone " + str(params.getName()) + " policy=" + str(params.getPolicySource()) +
+                  " toml=" + std::to_string(params.getPolicyToml().size()));
     context.getResults().initOutcome().setOk();
     fillZone(context.getResults().initZone(), str(params.getName()));
     return kj::READY_NOW;
@@ -197,7 +201,8 @@ class FakeRauha final : public schema::Rauha::Server {
     return kj::READY_NOW;
   }
   kj::Promise<void> applyPolicy(ApplyPolicyContext context) override {
-    writeOutcome(context.getResults().initOutcome(), Error("policy", Code::conflict, "network.mode cannot change on a living zone", "make a new zone", "network.mode"));
+    writeOutcome(context.getResults().initOutcome(),
+                 Error("policy", Code::conflict, "network.mode cannot change on a living zone", "make a new zone", "network.mode"));
     return kj::READY_NOW;
   }
   kj::Promise<void> validatePolicy(ValidatePolicyContext context) override {
@@ -217,7 +222,8 @@ class FakeRauha final : public schema::Rauha::Server {
   }
   kj::Promise<void> inspectImage(InspectImageContext context) override { return inspectNow(context); }
   kj::Promise<void> removeImage(RemoveImageContext context) override {
-    writeOutcome(context.getResults().initOutcome(), Error("image", Code::notFound, "no image '" + str(context.getParams().getReference()) + "'", "see `rauha image list`"));
+    writeOutcome(context.getResults().initOutcome(),
+                 Error("image", Code::notFound, "no image '" + str(context.getParams().getReference()) + "'", "see `rauha image list`"));
     return kj::READY_NOW;
   }
   kj::Promise<void> importImage(ImportImageContext context) override {
@@ -258,7 +264,8 @@ class FakeRauha final : public schema::Rauha::Server {
 
  private:
   void note(schema::SandboxRequest::Reader request) const {
-    std::string line = "sandbox image=" + str(request.getImage()) + " timeout=" + std::to_string(request.getTimeoutMs()) + " stdin=" + (request.getStdin() ? "1" : "0");
+    std::string line = "sandbox image=" + str(request.getImage()) + " timeout=" + std::to_string(request.getTimeoutMs()) +
+                       " stdin=" + (request.getStdin() ? "1" : "0");
     for (const auto entry : request.getEnv()) line += " env:" + str(entry);
     if (request.hasPolicyToml()) line += " policy=" + str(request.getPolicySource()) + ":" + std::to_string(request.getPolicyToml().size());
     if (request.getTerminal()) line += " tty=" + std::to_string(request.getRows()) + "x" + std::to_string(request.getColumns());
@@ -304,7 +311,8 @@ class FakeRauha final : public schema::Rauha::Server {
     }
   }
 
-  Task<void> play(kj::Own<TaskState> state, kj::Maybe<schema::ByteSink::Client> out, kj::Maybe<schema::ByteSink::Client> err, std::string image) {
+  Task<void> play(kj::Own<TaskState> state, kj::Maybe<schema::ByteSink::Client> out, kj::Maybe<schema::ByteSink::Client> err,
+                  std::string image) {
     if (image == "image:missing") {
       state->status = schema::TaskStatus::RUNTIME_ERROR;
       state->errorClass = "image";
@@ -336,7 +344,9 @@ class FakeRauha final : public schema::Rauha::Server {
       }
       co_await send(kj::mv(*sink), state->out);
     }
-    KJ_IF_MAYBE (sink, err) { co_await send(kj::mv(*sink), state->err); }
+    KJ_IF_MAYBE (sink, err) {
+      co_await send(kj::mv(*sink), state->err);
+    }
     state->ended.fulfiller->fulfill();
   }
 
@@ -410,7 +420,9 @@ kj::Promise<void> FakeRauha::events(EventsContext context) {
 
 struct Peer {
   Peer(kj::Own<kj::AsyncIoStream> s, capnp::Capability::Client bootstrap)
-      : stream(s.downcast<kj::AsyncCapabilityStream>()), network(*stream, 4, capnp::rpc::twoparty::Side::SERVER), rpc(capnp::makeRpcServer(network, kj::mv(bootstrap))) {}
+      : stream(s.downcast<kj::AsyncCapabilityStream>()),
+        network(*stream, 4, capnp::rpc::twoparty::Side::SERVER),
+        rpc(capnp::makeRpcServer(network, kj::mv(bootstrap))) {}
   kj::Own<kj::AsyncCapabilityStream> stream;
   capnp::TwoPartyVatNetwork network;
   capnp::RpcSystem<capnp::rpc::twoparty::VatId> rpc;
@@ -424,7 +436,8 @@ int listenAt(const std::string& directory) {
   const std::string path = "/proc/self/fd/" + std::to_string(dir) + "/rauhad.sock";
   strcpy(address.sun_path, path.c_str());
   unlink(path.c_str());
-  if (bind(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0 || listen(fd, 64) != 0) throwErrno("daemon", "bind " + directory);
+  if (bind(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0 || listen(fd, 64) != 0)
+    throwErrno("daemon", "bind " + directory);
   close(dir);
   return fd;
 }
@@ -448,7 +461,8 @@ Mode readMode(const std::string& root) {
 }
 
 // Coroutine: everything by reference outlives the loop, it belongs to main.
-Task<void> serve(kj::ConnectionReceiver& receiver, kj::Timer& timer, const Journal& journal, kj::PromiseFulfiller<void>& leave, kj::Vector<kj::Own<Peer>>& peers, const Mode& mode) {
+Task<void> serve(kj::ConnectionReceiver& receiver, kj::Timer& timer, const Journal& journal, kj::PromiseFulfiller<void>& leave,
+                 kj::Vector<kj::Own<Peer>>& peers, const Mode& mode) {
   for (int i = 0;; ++i) {
     auto stream = co_await receiver.accept();
     if (i < mode.refuse) continue;
@@ -473,8 +487,9 @@ void describeOurselves(const Journal& journal) {
   for (int fd = 4; fd < 256; ++fd) descriptors += fcntl(fd, F_GETFD) >= 0 ? 1 : 0;
   struct sigaction pipe {};
   sigaction(SIGPIPE, nullptr, &pipe);
-  journal.note(std::string("start cwd=") + cwd + " session=" + (getsid(0) == getpid() ? "own" : "shared") + " blocked=" + (sigismember(&mask, SIGINT) == 1 ? "yes" : "no") +
-               " sigpipe=" + (pipe.sa_handler == SIG_IGN ? "ignored" : "default") + " extra-fds=" + std::to_string(descriptors) + " env-home=" + (getenv("FAKE_SECRET") != nullptr ? "leaked" : "clean"));
+  journal.note(std::string("start cwd=") + cwd + " session=" + (getsid(0) == getpid() ? "own" : "shared") + " blocked=" +
+               (sigismember(&mask, SIGINT) == 1 ? "yes" : "no") + " sigpipe=" + (pipe.sa_handler == SIG_IGN ? "ignored" : "default") +
+               " extra-fds=" + std::to_string(descriptors) + " env-home=" + (getenv("FAKE_SECRET") != nullptr ? "leaked" : "clean"));
 }
 
 int run(int argc, char** argv) {

@@ -1,5 +1,6 @@
 #pragma once
-// The real program, run by tests in an instance of its own: a temporary directory with `rauha`, the fake daemon as `rauhad` beside it, and a root.
+// The real program, run by tests in an instance of its own: a temporary directory with `rauha`, the fake daemon as `rauhad` beside it, and
+// a root.
 
 #include <gtest/gtest.h>
 #include <sys/types.h>
@@ -22,10 +23,10 @@ struct Finished {
 
 struct StartSpec {
   std::vector<std::string> words;
-  int standardInput = -1;         // -1: /dev/null
-  int standardOutput = -1;        // -1: captured
+  int standardInput = -1;   // -1: /dev/null
+  int standardOutput = -1;  // -1: captured
   bool closeInput = false, closeOutput = false;
-  bool newSession = false;        // with standardInput as controlling terminal
+  bool newSession = false;  // with standardInput as controlling terminal
   std::vector<std::string> environment;
 };
 

@@ -23,7 +23,8 @@ schema::Agent::Client bootstrap(capnp::RpcSystem<capnp::rpc::twoparty::VatId>& r
 
 AgentClient::AgentClient(kj::LowLevelAsyncIoProvider& provider, UniqueFd socket)
     : stream_(provider.wrapUnixSocketFd(kj::AutoCloseFd(socket.release()))),
-      network_(*stream_, 0, capnp::rpc::twoparty::Side::CLIENT, readerOptions()),
+      // The limit is for incoming descriptors, of which there are none; 0 would also stop ours from being sent.
+      network_(*stream_, 1, capnp::rpc::twoparty::Side::CLIENT, readerOptions()),
       rpc_(capnp::makeRpcClient(network_)),
       agent_(bootstrap(rpc_)),
       lost_(network_.onDisconnect().fork()) {}

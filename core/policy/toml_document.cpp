@@ -1,7 +1,19 @@
 #include "core/policy/toml_document.h"
 
-// Without exceptions, and with nesting kept far below what the stack bears.
+// toml++ 3.3 asserts what hostile text can make untrue (a header "[[[[["), and with NDEBUG it tells the compiler to assume it. Here an
+// assertion is an exception in every build: the text is refused.
+namespace rauha::policy {
+struct TomlAssertion {
+  const char* expression;
+};
+[[noreturn]] void failTomlAssertion(const char* expression) { throw TomlAssertion{expression}; }
+}  // namespace rauha::policy
+#undef NDEBUG
+#define TOML_ASSERT(expression) (static_cast<bool>(expression) ? void(0) : ::rauha::policy::failTomlAssertion(#expression))
+// The variant without exceptions, although we use some: its parser has names of its own, so that the linker cannot take the code of
+// another file that includes toml++ with plain assertions.
 #define TOML_EXCEPTIONS 0
+// Nesting kept far below what the stack bears.
 #define TOML_MAX_NESTED_VALUES 32
 #define TOML_UNRELEASED_FEATURES 0
 #include <toml++/toml.h>
@@ -74,6 +86,14 @@ std::string lowerFirst(std::string text) {
   return text;
 }
 
+toml::parse_result parse(std::string_view text) {
+  try {
+    return toml::parse(text);
+  } catch (const TomlAssertion& assertion) {
+    throw TomlFailure{0, std::string("not valid TOML: ") + assertion.expression, "see https://toml.io/en/v1.0.0"};
+  }
+}
+
 }  // namespace
 
 TomlNode parseToml(std::string_view text, size_t maxBytes) {
@@ -81,7 +101,7 @@ TomlNode parseToml(std::string_view text, size_t maxBytes) {
     throw TomlFailure{0, "is " + std::to_string(text.size()) + " bytes long, at most " + std::to_string(maxBytes) + " are read",
                       "is it the right file?"};
   scanToml(text);
-  const toml::parse_result result = toml::parse(text);
+  const toml::parse_result result = parse(text);
   if (!result) {
     const auto& error = result.error();
     throw TomlFailure{lineOf(error.source()), "not valid TOML: " + lowerFirst(shown(error.description())), "see https://toml.io/en/v1.0.0"};

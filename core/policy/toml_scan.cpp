@@ -1,5 +1,6 @@
 #include "core/policy/toml_scan.h"
 
+#include <cctype>
 #include <cstdio>
 
 #include "core/base/utf8.h"
@@ -31,9 +32,25 @@ class Scanner final {
  private:
   void plain(char c) {
     if (c == '\n') ++line_;
-    if (c != '.') return;
-    if (++dots_ > kMaxTomlDots)
+    if (c == '.' && ++dots_ > kMaxTomlDots)
       throw TomlFailure{line_, "more than " + std::to_string(kMaxTomlDots) + " dots outside of strings", "write tables as [headers]"};
+    if (c == '[' && depth_ == 0 && blankBefore()) checkHeader();
+    if (c == '[' || c == '{') ++depth_;
+    if ((c == ']' || c == '}') && depth_ > 0) --depth_;
+  }
+  bool blankBefore() const noexcept {
+    size_t i = at_;
+    while (i > 0 && (text_[i - 1] == ' ' || text_[i - 1] == '\t')) --i;
+    return i == 0 || text_[i - 1] == '\n';
+  }
+  // toml++ asserts this instead of checking it.
+  void checkHeader() const {
+    size_t i = at_ + 1;
+    if (i < text_.size() && text_[i] == '[') ++i;
+    while (i < text_.size() && (text_[i] == ' ' || text_[i] == '\t')) ++i;
+    const char c = i < text_.size() ? text_[i] : '\n';
+    const bool key = std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_' || c == '-' || c == '"' || c == '\'';
+    if (!key) throw TomlFailure{line_, "not valid TOML: a table header without a key", "write [name] or [[name]]"};
   }
   void skipComment() {
     while (at_ < text_.size() && text_[at_] != '\n') ++at_;
@@ -67,6 +84,7 @@ class Scanner final {
   std::string_view text_;
   size_t at_ = 0;
   size_t dots_ = 0;
+  size_t depth_ = 0;  // of brackets and braces
   uint32_t line_ = 1;
 };
 

@@ -35,6 +35,9 @@ void writeDoctor(schema::DoctorReport::Builder out, const std::vector<plugin::La
   utsname name{};
   if (uname(&name) == 0) out.setKernel(name.release);
   auto all = layers;
+  for (auto& layer : all)
+    if (layer.name == "enforcer" && layer.state != plugin::LayerState::full && layer.remedy.empty())
+      layer.remedy = "nothing to do on this machine: this version has no enforcer plugin; leave \"enforcer\" out of `require`";
   for (auto& check : pluginChecks(plugins)) all.push_back(std::move(check));
   std::string layout = "v2";
   for (const auto& layer : layers)

@@ -80,7 +80,8 @@ plugin::ZoneSpec ZoneService::specOf(const Zone& zone, const ZoneRequest& reques
   policy::ZoneView view = policy::zoneView(policy, hostUsers ? &*hostUsers : nullptr, hostNetwork ? &*hostNetwork : nullptr);
   spec.usernsHost = (view.flags & RAUHA_ZONE_USERNS_HOST) != 0;
   spec.network = view.network == RAUHA_NETWORK_HOST ? plugin::ZoneNetwork::host : plugin::ZoneNetwork::isolated;
-  for (auto& record : view.records) spec.records.push_back({record.tag, record.number, std::move(record.text)});
+  for (auto& record : view.records)
+    if (record.tag != RAUHA_ZONE_REQUIRE) spec.records.push_back({record.tag, record.number, std::move(record.text)});  // those are below, without the waived ones
   if (request.noSuidBits) spec.records.push_back({RAUHA_ZONE_NO_SUID_BITS, 1, ""});
   for (const auto required : policy.getRequire()) {
     const std::string layer(required.begin(), required.size());
@@ -117,7 +118,12 @@ Task<void> ZoneService::build(std::shared_ptr<Zone> zone, ZoneRequest& request, 
   row.ownerUid = zone->ownerUid;
   row.backend = backend_.name();
   row.createdNs = zone->createdNs;
-  store_.insertZone(row);
+  try {
+    store_.insertZone(row);
+  } catch (const Error& e) {
+    if (e.code() != Code::exists) throw;
+    throw Error("zone", Code::exists, e.text(), e.hint(), e.object());  // a taken name is the caller's affair, not the store's
+  }
   zones_[zone->id] = zone;
   undo.push("store record", [this, id = zone->id]() -> kj::Promise<void> {
     zones_.erase(id);

@@ -134,7 +134,7 @@ void enterWorkdir(const ProcessPlan& process) {
   const int error = errno;
   if (error == ENOENT && !process.workdirRequired && ::mkdir(process.workdir.c_str(), 0755) == 0 && ::chdir(process.workdir.c_str()) == 0)
     return;
-  throw osError("command", "working directory " + process.workdir, error, "it must exist in the zone and be open to the task's user");
+  throw osError("zone", "working directory " + process.workdir, error, "it must exist in the zone and be open to the task's user");
 }
 
 class StageClock {

@@ -14,7 +14,8 @@
 namespace rauha::agent {
 namespace {
 
-constexpr std::string_view kClass = "command";
+// Not "command": the command was not looked for yet, and 127 would say that it is missing.
+constexpr std::string_view kClass = "image";
 
 std::optional<uint32_t> number(std::string_view text) {
   uint32_t value = 0;

@@ -155,7 +155,8 @@ TEST_F(Plugin, HostMounts) {
   ASSERT_EQ(resolve("host", -1, pushed), RAUHA_OK);
   EXPECT_EQ(pushed.order.front(), "info");
   EXPECT_EQ(pushed.mountFlags["/usr"], RAUHA_MOUNT_EXEC | RAUHA_MOUNT_OPTIONAL | RAUHA_MOUNT_BIND << 8);
-  EXPECT_EQ(pushed.mountFlags["/tmp"], RAUHA_MOUNT_DIRECTORY << 8);
+  EXPECT_EQ(pushed.mountFlags["/var/tmp"], RAUHA_MOUNT_DIRECTORY << 8);
+  EXPECT_EQ(pushed.mountFlags.count("/tmp"), 0u);
 }
 
 TEST_F(Plugin, ErrorsKeepCodeTextAndHint) {

@@ -155,7 +155,7 @@ std::vector<HostEntry> HostList::make() {
   file("/etc/hosts", "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n");
   file("/etc/hostname", "localhost\n");
   file("/etc/resolv.conf", "");
-  directory("/tmp", 01777);
+  // /tmp is not here: the agent makes it, of the policy's tmp_size.
   for (const char* dir : {"/var", "/var/cache", "/var/lib", "/var/log", "/var/spool"}) directory(dir, 0755);
   directory("/var/tmp", 01777);
   out_.push_back({HostEntry::Kind::symlink, "/var/run", "../run", 0, false, false});

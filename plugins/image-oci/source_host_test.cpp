@@ -79,7 +79,8 @@ TEST_F(Host, BindsDoNotLeadElsewhere) {
 }
 
 TEST_F(Host, FreshDirectories) {
-  EXPECT_EQ(find(entries_, "/tmp")->mode, 01777u);
+  EXPECT_EQ(find(entries_, "/var/tmp")->mode, 01777u);
+  EXPECT_EQ(find(entries_, "/tmp"), nullptr);
   EXPECT_EQ(find(entries_, "/var/tmp")->mode, 01777u);
   EXPECT_EQ(find(entries_, "/root")->mode, 0700u);
   for (const char* dir : {"/home", "/var", "/run", "/workspace", "/mnt", "/srv"})

@@ -165,6 +165,7 @@ pid_t spawnDaemon(const InstancePaths& paths, int readyWriteEnd, int log) {
   std::vector<std::string> words{program, "--on-demand", "--ready-fd", std::to_string(kReadyFd)};
   if (!paths.isDefault()) words.insert(words.end(), {"--root", paths.root});
   std::vector<char*> argv;
+  argv.reserve(words.size() + 1);
   for (auto& word : words) argv.push_back(word.data());
   argv.push_back(nullptr);
   std::array<std::string, 2> environment{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/"};

@@ -98,9 +98,9 @@ TEST_F(Inputs, repositoryThatTheCallerMayNotRead) {
   const std::string closed = directory + "/closed", readable = directory + "/readable";
   fs::create_directory(closed);
   fs::create_directory(readable);
-  fs::permissions(directory, fs::perms::owner_all | fs::perms::others_exec);
+  fs::permissions(directory, fs::perms(0755));
   fs::permissions(closed, fs::perms::none);
-  fs::permissions(readable, fs::perms::owner_read | fs::perms::owner_exec | fs::perms::others_read | fs::perms::others_exec);
+  fs::permissions(readable, fs::perms(0555));
   const OrdinaryUser user;
   EXPECT_THROW(openRepository(closed, false), Error);
   EXPECT_NO_THROW(openRepository(readable, false));

@@ -1,8 +1,16 @@
 #include "plugins/backend-linux/config.h"
 
-#include <toml++/toml.h>
-
 #include "core/base/error.h"
+
+// toml++ 3.3 asserts what malformed text can make untrue (a header "[[[[["). Here an assertion is a refusal, in every build.
+namespace rauha::backend {
+[[noreturn]] static void failTomlAssertion() {
+  throw Error("backend", Code::invalid, "configuration of backend-linux is not valid TOML", "see https://toml.io/en/v1.0.0");
+}
+}  // namespace rauha::backend
+#undef NDEBUG
+#define TOML_ASSERT(expression) (static_cast<bool>(expression) ? void(0) : ::rauha::backend::failTomlAssertion())
+#include <toml++/toml.h>
 
 namespace rauha::backend {
 namespace {

@@ -36,6 +36,7 @@ TEST(Config, WhatIsWrongIsNamed) {
   EXPECT_NE(refusal("id_base = 4294770688\nid_slots = 10").find("beyond"), std::string::npos);
   EXPECT_NE(refusal("cgroup_parent = \"a/../b\"").find("leaves"), std::string::npos);
   EXPECT_NE(refusal("cgroup_parent = 3").find("cgroup_parent"), std::string::npos);
+  for (const char* text : {"[[[[[", "[", "[]", "a.b = {", "\xff", "x = [[[["}) EXPECT_NE(refusal(text), "") << text;
   EXPECT_NE(refusal("\n\nx = = 1").find("line 3"), std::string::npos);
 }
 

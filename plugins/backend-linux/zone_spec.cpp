@@ -169,6 +169,8 @@ void checkZoneId(std::string_view zoneId) {
   const bool ok = !zoneId.empty() && zoneId.size() <= 40 && std::all_of(zoneId.begin(), zoneId.end(), [](char c) {
     return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_';
   });
+  // The daemon keeps itself in a group of that name beside the zones'; ending that "zone" would end the daemon.
+  if (zoneId == "daemon") refuse(Code::invalid, "a zone cannot be called \"daemon\"");
   if (!ok) refuse(Code::invalid, "zone id \"" + std::string(zoneId.substr(0, 60)) + "\" is not 1 to 40 characters of [a-z0-9_]");
 }
 

@@ -77,7 +77,7 @@ TEST(ZoneSpec, HostNetworkNeedsThePrivilegedZone) {
 }
 
 TEST(ZoneSpec, HostileValues) {
-  for (const char* id : {"", "..", "a/b", "Zone", "zone-1", "a234567890123456789012345678901234567890x"}) {
+  for (const char* id : {"", "..", "a/b", "daemon", "Zone", "zone-1", "a234567890123456789012345678901234567890x"}) {
     SpecBuilder b;
     b.id = id;
     EXPECT_EQ(refusal(b).code(), Code::invalid) << id;

@@ -182,7 +182,8 @@ std::vector<std::string> GroupTree::found() const {
     const auto names = childGroups(base.path);
     out.insert(names.begin(), names.end());
   }
-  out.erase("daemon");  // where a daemon that was started on demand keeps itself; it is not a zone, and removing a group kills what is in it
+  out.erase(
+      "daemon");  // where a daemon that was started on demand keeps itself; it is not a zone, and removing a group kills what is in it
   return {out.begin(), out.end()};
 }
 

@@ -121,11 +121,13 @@ TEST_F(FakeTree, FindsAndRemovesZonesOfAnyHierarchy) {
   fs::create_directories(root / "u/inst/zone_a/nested");
   fs::create_directories(root / "memory/inst/zone_b");
   fs::create_directories(root / "memory/other/zone_c");
+  fs::create_directories(root / "u/inst/daemon");  // where a daemon keeps itself
   EXPECT_EQ(tree.found(), (std::vector<std::string>{"zone_a", "zone_b"}));
   tree.remove("zone_a", monotonicNs());
   tree.remove("zone_b", monotonicNs());
   tree.remove("zone_b", monotonicNs());  // again: nothing to do
   EXPECT_TRUE(tree.found().empty());
+  EXPECT_TRUE(fs::remove(root / "u/inst/daemon"));
   tree.removeBase();
   EXPECT_FALSE(fs::exists(root / "u/inst"));
   EXPECT_TRUE(fs::exists(root / "memory/other/zone_c"));

@@ -1,7 +1,6 @@
 // names.h and docs/events.md name the same events.
 #include <gtest/gtest.h>
 
-#include <regex>
 #include <set>
 #include <string>
 
@@ -11,15 +10,24 @@
 namespace rauha::evidence {
 namespace {
 
-std::set<std::string> all(const std::string& text, const std::regex& pattern) {
+// What stands between `before` and `after`, wherever a line has both. No std::regex: g++ 12 warns about it under sanitizers.
+std::set<std::string> all(const std::string& text, const std::string& before, const std::string& after) {
   std::set<std::string> out;
-  for (auto it = std::sregex_iterator(text.begin(), text.end(), pattern); it != std::sregex_iterator(); ++it) out.insert((*it)[1]);
+  for (size_t at = 0; (at = text.find(before, at)) != std::string::npos;) {
+    at += before.size();
+    out.insert(text.substr(at, text.find(after, at) - at));
+  }
   return out;
 }
 
 TEST(EventNames, HeaderAndDocumentationAgree) {
-  const auto header = all(readFile(RAUHA_SOURCE_DIR "/core/evidence/names.h"), std::regex("string_view k\\w+ =\\s+\"([^\"]+)\""));
-  const auto document = all(readFile(RAUHA_SOURCE_DIR "/docs/events.md"), std::regex("\n\\| `([a-z_]+\\.[a-z_.]+)` \\|"));
+  std::string code = readFile(RAUHA_SOURCE_DIR "/core/evidence/names.h");
+  std::erase_if(code, [](char c) { return c == ' ' || c == '\n'; });
+  std::set<std::string> header;
+  for (const auto& declaration : all(code, "string_viewk", ";"))
+    header.insert(declaration.substr(declaration.find('"') + 1, declaration.rfind('"') - declaration.find('"') - 1));
+  std::set<std::string> document;
+  for (const auto& row : all(readFile(RAUHA_SOURCE_DIR "/docs/events.md"), "\n| `", "` |")) document.insert(row);
   EXPECT_GE(header.size(), 25u);
   EXPECT_EQ(header, document);
   for (const auto& name : header) EXPECT_TRUE(isEventName(name)) << name;

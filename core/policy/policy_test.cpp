@@ -251,17 +251,18 @@ INSTANTIATE_TEST_SUITE_P(Contradictions, Refused,
                                            Case{"required_without_limit", "require = [\"cgroup_memory\"]\n[resources]\nmemory = \"0\"",
                                                 "3: require: names 'cgroup_memory', but resources.memory is 0 (no limit)", "change one"}));
 
-INSTANTIATE_TEST_SUITE_P(Hostile, Refused,
-                         ::testing::Values(Case{"broken", "[resources",
-                                                "3: not valid TOML: error while parsing table header: encountered end-of-file", "toml.io"},
-                                           Case{"brackets", "[[[[[", "3: not valid TOML: a table header without a key", "[name]"},
-                                           Case{"no_header_key", "a = [\n [{}],\n [[1]]]\n[ = 3 ]",
-                                                "6: not valid TOML: a table header without a key", "[[name]]"},
-                                           Case{"control", "a = \"\x01\"", "3: control character 0x01", "escape"},
-                                           Case{"lone_return", "a = 1\rb = 2", "3: control character 0x0d", ""},
-                                           Case{"not_utf8", "# \xff\xfe", "3: not UTF-8", "UTF-8"},
-                                           Case{"odd_key", "\"a\\nb\\u0007\" = 1", "3: a?b?: unknown key", "known here"},
-                                           Case{"deep_inline", "a = [[[[[[[[[1]]]]]]]]]", "3: nested deeper than 8 levels", "four"}));
+INSTANTIATE_TEST_SUITE_P(
+    Hostile, Refused,
+    ::testing::Values(
+        Case{"broken", "[resources", "3: not valid TOML: error while parsing table header: encountered end-of-file", "toml.io"},
+        Case{"bare_unicode", "x\u018d = 1", "3: not valid TOML: error while parsing key-value pair: expected '=', saw '\u018d'", "toml.io"},
+        Case{"quoted_unicode", "'x\u018d' = 1 # \u018d", "3: x\u018d: unknown key", "known here"},
+        Case{"brackets", "[[[[[", "3: not valid TOML: a table header without a key", "[name]"},
+        Case{"no_header_key", "a = [\n [{}],\n [[1]]]\n[ = 3 ]", "6: not valid TOML: a table header without a key", "[[name]]"},
+        Case{"control", "a = \"\x01\"", "3: control character 0x01", "escape"},
+        Case{"lone_return", "a = 1\rb = 2", "3: control character 0x0d", ""}, Case{"not_utf8", "# \xff\xfe", "3: not UTF-8", "UTF-8"},
+        Case{"odd_key", "\"a\\nb\\u0007\" = 1", "3: a?b?: unknown key", "known here"},
+        Case{"deep_inline", "a = [[[[[[[[[1]]]]]]]]]", "3: nested deeper than 8 levels", "four"}));
 
 TEST(Policy, StrictTakesNothingAway) {
   const std::string head = "name = \"s\"\ntype = \"strict\"\n";

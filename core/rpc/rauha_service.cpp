@@ -59,6 +59,8 @@ class TaskHandleServer final : public schema::TaskHandle::Server {
   // The client let go, or is gone: its task has nobody left to report to.
   ~TaskHandleServer() noexcept(false) { task_->cancel(0); }
   kj::Promise<void> wait(WaitContext context) override {
+    // Without it a call that is waiting keeps this object alive, and a client that was killed would never be missed.
+    context.allowCancellation();
     return task_->result().then([context](std::shared_ptr<capnp::MallocMessageBuilder>&& message) mutable {
       context.getResults().setResult(message->getRoot<schema::TaskResult>().asReader());
     });

@@ -222,13 +222,13 @@ def test_workdir(rauha):
     assert rauha.sandbox("pwd", options=["--workdir", "/tmp"]).task("succeeded", 0)["stdout"] == "/tmp\n"
 
 
-@pytest.mark.parametrize("bad", ["relative", "", "/tmp/../../x\0y"[:13]])
+@pytest.mark.parametrize("bad", ["relative", ""])
 def test_bad_workdir(rauha, bad):
-    result = rauha.sandbox("pwd", options=["--workdir", bad])
-    if bad.startswith("/"):
-        assert ".." not in result.json["stdout"]
-    else:
-        result.refused(125)
+    rauha.sandbox("pwd", options=["--workdir", bad]).refused(125, "usage", "invalid")
+
+
+def test_workdir_with_dots_stays_inside(rauha):
+    assert rauha.sandbox("pwd", options=["--workdir", "/tmp/../../../usr"]).task("succeeded", 0)["stdout"] == "/usr\n"
 
 
 def test_arguments_arrive_unchanged(rauha):

@@ -62,7 +62,7 @@ def test_zone_by_hand(rauha):
     try:
         assert created.json["state"] == "ready" and created.json["policy"] == "standard" and created.json["temporary"] is False
         again = rauha.run("zone", "create", "--json", "--name", "by-hand", *arguments)
-        again.check(again.returncode != 0, "the name was taken").refused(again.returncode, "zone", "exists", "by-hand")
+        again.check(again.returncode != 0, "the name was taken").refused(again.returncode, ("zone", "store"), "exists", "by-hand")
         assert "by-hand" in names(rauha)
     finally:
         rauha.run("zone", "delete", "--json", "--name", "by-hand", "--force").exited(0)

@@ -120,24 +120,17 @@ def files(root):
 
 def records(root):
     """Rows of the store's table of zones, and tasks that never ended."""
-    for path in pathlib.Path(str(root)).rglob("*"):
-        if path.suffix not in (".db", ".sqlite", ".sqlite3") or not path.is_file():
-            continue
+    for path in pathlib.Path(str(root)).rglob("*.db"):
         try:
             connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5)
         except sqlite3.Error as error:
             yield f"store {path} cannot be opened: {error}"
             continue
         try:
-            tables = {row[0] for row in connection.execute("select name from sqlite_master where type = 'table'")}
-            if "zones" in tables:
-                for row in connection.execute("select * from zones"):
-                    yield f"record of a zone in {path.name}: {row!r}"[:300]
-            if "tasks" in tables:
-                columns = [row[1] for row in connection.execute("pragma table_info(tasks)")]
-                if "state" in columns:
-                    for row in connection.execute("select * from tasks where state not in ('finished', 'done')"):
-                        yield f"record of a task that never ended in {path.name}: {row!r}"[:300]
+            for row in connection.execute("select id, name, state from zone"):
+                yield f"record of a zone in {path.name}: {row!r}"
+            for row in connection.execute("select id, zone_id, state from task where state <> 'finished'"):
+                yield f"record of a task that never ended in {path.name}: {row!r}"
         except sqlite3.Error as error:
             yield f"store {path}: {error}"
         finally:

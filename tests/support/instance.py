@@ -230,11 +230,11 @@ class Instance:
     def stop(self):
         self.kill_daemon(signal.SIGTERM)
 
-    def log_tail(self, limit=3000):
+    def log_tail(self, lines=12):
         texts = []
         for path in sorted(self.root.rglob("*.log")):
             try:
-                texts.append(f"[{path}]\n" + clip(path.read_bytes()[-limit:], limit))
+                texts.append(f"[{path}]\n" + "\n".join(path.read_bytes().decode("utf-8", "backslashreplace").splitlines()[-lines:]))
             except OSError as error:
                 texts.append(f"[{path}] {error}")
         return "\n".join(texts) or "(no *.log file below the root)"

@@ -129,12 +129,18 @@ void setUpStdio(const ProcessPlan& process, const Wires& w, int control) {
   becomeStdio(w.err.write.get(), 2);
 }
 
+// Returns 0 or errno. /proc's links to what this process has open are not followed: they lead past the root.
+int changeDirectory(const std::string& path) {
+  const UniqueFd directory(sys::openat2Raw(AT_FDCWD, path.c_str(), O_PATH | O_DIRECTORY, 0, RESOLVE_NO_MAGICLINKS));
+  return directory && ::fchdir(directory.get()) == 0 ? 0 : errno;
+}
+
+// Comes after keepOnlyReport: while the agent's descriptors are open, /proc/self/fd shows directories of the host.
 void enterWorkdir(const ProcessPlan& process) {
-  if (::chdir(process.workdir.c_str()) == 0) return;
-  const int error = errno;
-  if (error == ENOENT && !process.workdirRequired && ::mkdir(process.workdir.c_str(), 0755) == 0 && ::chdir(process.workdir.c_str()) == 0)
-    return;
-  throw osError("zone", "working directory " + process.workdir, error, "it must exist in the zone and be open to the task's user");
+  const std::string& path = process.workdir;
+  int error = changeDirectory(path);
+  if (error == ENOENT && !process.workdirRequired && ::mkdir(path.c_str(), 0755) == 0) error = changeDirectory(path);
+  if (error != 0) throw osError("zone", "working directory " + path, error, "it must exist in the zone and be open to the task's user");
 }
 
 class StageClock {
@@ -166,8 +172,10 @@ void keepOnlyReport(int control) {
   if (sys::closeRangeRaw(kReportFd + 1, ~0u, 0) != 0) reportAndDie(kReportFd, osError(kClass, "close descriptors", errno));
 }
 
-[[noreturn]] void armFiltersAndExec(const SpawnContext& context, const ExecPlan& exec, Ready& ready, StageClock& clock) {
+[[noreturn]] void armFiltersAndExec(const SpawnContext& context, const ProcessPlan& process, const ExecPlan& exec, Ready& ready,
+                                    StageClock& clock) {
   try {
+    enterWorkdir(process);
     armSeccomp(context.zone, context.noSuid, ready.armed);
     clock.mark("confine");
     writeAll(kReportFd, encodeReady(ready), "the report");
@@ -190,12 +198,11 @@ void keepOnlyReport(int control) {
   ready.hostUid = context.zone.hostId(user.uid);
   ready.hostGid = context.zone.hostId(user.gid);
   setUpStdio(process, w, w.processControl.get());
-  enterWorkdir(process);
   ::umask(022);
   resetSignals();
   armLandlock(ruleset, landlockAbi, ready.armed);
   keepOnlyReport(w.processControl.get());
-  armFiltersAndExec(context, exec, ready, clock);
+  armFiltersAndExec(context, process, exec, ready, clock);
 }
 
 // Runs `body` in the child; whatever it throws goes to the agent.

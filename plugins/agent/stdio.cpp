@@ -157,7 +157,8 @@ Task<void> OutputPump::run() {
 InputSink::InputSink(Loop loop, UniqueFd fd, bool terminal)
     : fd_(std::move(fd)),
       observer_(kj::heap<kj::UnixEventPort::FdObserver>(loop.port, fd_.get(), kj::UnixEventPort::FdObserver::OBSERVE_WRITE)),
-      terminal_(terminal) {}
+      terminal_(terminal),
+      last_(kj::Promise<void>(kj::READY_NOW).fork()) {}
 
 void InputSink::close() {
   closed_ = true;
@@ -165,30 +166,37 @@ void InputSink::close() {
   fd_.reset();
 }
 
-kj::Promise<void> InputSink::write(WriteContext context) { return writeAllOf(kj::mv(context)); }
+kj::Promise<void> InputSink::enqueue(kj::Function<kj::Promise<void>()> step) {
+  last_ = last_.addBranch().then(kj::mv(step)).fork();
+  return last_.addBranch();
+}
 
-Task<void> InputSink::writeAllOf(WriteContext context) {
+kj::Promise<void> InputSink::write(WriteContext context) {
   auto chunk = context.getParams().getChunk();
-  if (chunk.size() > kChunk) throw Error("zone", Code::limit, "a chunk of input is larger than 64 KiB");
+  if (chunk.size() > kChunk) return toKj(Error("zone", Code::limit, "a chunk of input is larger than 64 KiB"));
   std::string bytes(reinterpret_cast<const char*>(chunk.begin()), chunk.size());
-  context.allowCancellation();
-  co_await put(std::move(bytes));
+  return enqueue([this, bytes = std::move(bytes)]() mutable -> kj::Promise<void> { return put(std::move(bytes)); });
 }
 
 Task<void> InputSink::put(std::string bytes) {
   size_t done = 0;
   while (!closed_ && done < bytes.size()) {
     const ssize_t n = ::write(fd_.get(), bytes.data() + done, bytes.size() - done);
-    if (n > 0)
-      done += static_cast<size_t>(n);
-    else if (n < 0 && errno == EAGAIN)
-      co_await observer_->whenBecomesWritable();
-    else if (n < 0 && errno != EINTR)
-      closed_ = true;  // EPIPE, EIO: nobody reads any more
+    const int error = n < 0 ? errno : 0;
+    if (n > 0) done += static_cast<size_t>(n);
+    if (error != 0 && error != EINTR && error != EAGAIN) closed_ = true;  // EPIPE, EIO: nobody reads any more
+    if (error == EAGAIN) {
+      auto writable = observer_->whenBecomesWritable();
+      co_await kj::mv(writable);
+    }
   }
 }
 
 kj::Promise<void> InputSink::end(EndContext) {
+  return enqueue([this]() { return finish(); });
+}
+
+kj::Promise<void> InputSink::finish() {
   if (closed_) return kj::READY_NOW;
   if (!terminal_) {
     close();

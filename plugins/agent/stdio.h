@@ -8,6 +8,7 @@
 #include <schemas/common.capnp.h>
 
 #include <kj/async-unix.h>
+#include <kj/function.h>
 #include <kj/timer.h>
 
 #include <memory>
@@ -72,12 +73,15 @@ class InputSink final : public schema::ByteSink::Server {
   kj::Promise<void> end(EndContext context) override;
 
  private:
-  Task<void> writeAllOf(WriteContext context);
+  // Calls are taken one after the other: an end must not overtake a write that waits for room in the pipe.
+  kj::Promise<void> enqueue(kj::Function<kj::Promise<void>()> step);
   Task<void> put(std::string bytes);
+  kj::Promise<void> finish();
   void close();
   UniqueFd fd_;
   kj::Own<kj::UnixEventPort::FdObserver> observer_;  // destroyed before the descriptor that it watches
   bool terminal_, closed_ = false;
+  kj::ForkedPromise<void> last_;
 };
 
 }  // namespace rauha::agent

@@ -46,18 +46,18 @@ class DescriptorServer final : public schema::Descriptor::Server {
   UniqueFd fd_;
 };
 
-void writeProcess(schema::ProcessSpec::Builder out, const Run& run) {
-  auto argv = out.initArgv(static_cast<unsigned>(run.argv.size()));
-  for (unsigned i = 0; i < run.argv.size(); ++i) argv.set(i, run.argv[i]);
-  auto env = out.initEnv(static_cast<unsigned>(run.env.size()));
-  for (unsigned i = 0; i < run.env.size(); ++i) env.set(i, run.env[i]);
-  out.setWorkdir(run.workdir);
-  out.setWorkdirRequired(run.workdirRequired);
-  if (!run.user.empty()) out.setUser(run.user);
-  out.setTerminal(run.terminal);
-  out.setRows(run.terminal ? 40 : 0);
-  out.setColumns(run.terminal ? 120 : 0);
-  out.setStdin(run.stdinOpen || !run.input.empty());
+void writeProcess(schema::ProcessSpec::Builder out, const Job& job) {
+  auto argv = out.initArgv(static_cast<unsigned>(job.argv.size()));
+  for (unsigned i = 0; i < job.argv.size(); ++i) argv.set(i, job.argv[i]);
+  auto env = out.initEnv(static_cast<unsigned>(job.env.size()));
+  for (unsigned i = 0; i < job.env.size(); ++i) env.set(i, job.env[i]);
+  out.setWorkdir(job.workdir);
+  out.setWorkdirRequired(job.workdirRequired);
+  if (!job.user.empty()) out.setUser(job.user);
+  out.setTerminal(job.terminal);
+  out.setRows(job.terminal ? 40 : 0);
+  out.setColumns(job.terminal ? 120 : 0);
+  out.setStdin(job.stdinOpen || !job.input.empty());
 }
 
 bool readable(int fd, int timeoutMs) {
@@ -217,27 +217,27 @@ TestZone::~TestZone() {
   std::filesystem::remove_all(directory_, ignored);
 }
 
-void TestZone::writeRoot(schema::RootfsPlan::Builder out, const Run& run) {
-  if (run.emptyRoot) {
+void TestZone::writeRoot(schema::RootfsPlan::Builder out, const Job& job) {
+  if (job.emptyRoot) {
     out.setEmpty();
   } else {
-    const auto paths = run.layers.empty() ? std::vector<std::string>{busyboxLayer()} : run.layers;
+    const auto paths = job.layers.empty() ? std::vector<std::string>{busyboxLayer()} : job.layers;
     auto layers = out.initOverlay(static_cast<unsigned>(paths.size()));
-    for (unsigned i = 0; i < paths.size(); ++i) layers[i].setPath(paths[i]), layers[i].setMapping(run.layerMapping);
+    for (unsigned i = 0; i < paths.size(); ++i) layers[i].setPath(paths[i]), layers[i].setMapping(job.layerMapping);
   }
-  out.setReadOnlyRoot(run.readOnlyRoot);
-  out.setScratch(run.diskScratch ? schema::ScratchKind::DISK : schema::ScratchKind::MEMORY);
-  out.setScratchBytes(run.scratchBytes);
-  out.setScratchDirectory(run.scratchDirectory.empty() ? directory_ : run.scratchDirectory);
-  out.setTmpBytes(run.tmpBytes);
-  auto mounts = out.initMounts(static_cast<unsigned>(run.mounts.size()));
-  for (unsigned i = 0; i < run.mounts.size(); ++i) run.mounts[i](mounts[i]);
-  auto masked = out.initMasked(static_cast<unsigned>(run.masked.size()));
-  for (unsigned i = 0; i < run.masked.size(); ++i) masked.set(i, run.masked[i]);
-  auto readOnly = out.initReadOnly(static_cast<unsigned>(run.readOnly.size()));
-  for (unsigned i = 0; i < run.readOnly.size(); ++i) readOnly.set(i, run.readOnly[i]);
-  auto devices = out.initDevices(static_cast<unsigned>(run.devices.size()));
-  for (unsigned i = 0; i < run.devices.size(); ++i) devices[i].setPath(run.devices[i].first), devices[i].setAccess(run.devices[i].second);
+  out.setReadOnlyRoot(job.readOnlyRoot);
+  out.setScratch(job.diskScratch ? schema::ScratchKind::DISK : schema::ScratchKind::MEMORY);
+  out.setScratchBytes(job.scratchBytes);
+  out.setScratchDirectory(job.scratchDirectory.empty() ? directory_ : job.scratchDirectory);
+  out.setTmpBytes(job.tmpBytes);
+  auto mounts = out.initMounts(static_cast<unsigned>(job.mounts.size()));
+  for (unsigned i = 0; i < job.mounts.size(); ++i) job.mounts[i](mounts[i]);
+  auto masked = out.initMasked(static_cast<unsigned>(job.masked.size()));
+  for (unsigned i = 0; i < job.masked.size(); ++i) masked.set(i, job.masked[i]);
+  auto readOnly = out.initReadOnly(static_cast<unsigned>(job.readOnly.size()));
+  for (unsigned i = 0; i < job.readOnly.size(); ++i) readOnly.set(i, job.readOnly[i]);
+  auto devices = out.initDevices(static_cast<unsigned>(job.devices.size()));
+  for (unsigned i = 0; i < job.devices.size(); ++i) devices[i].setPath(job.devices[i].first), devices[i].setAccess(job.devices[i].second);
 }
 
 namespace {
@@ -249,17 +249,17 @@ void attachSinks(TestZone& zone, Live& live) {
 }
 }  // namespace
 
-Live TestZone::create(const Run& run, bool attach) {
+Live TestZone::create(const Job& job, bool attach) {
   Live live;
   const int64_t begin = monotonicNs();
   auto request = agent_.createRequest();
   auto spec = request.initSpec();
   lastContainer_ = "c" + std::to_string(containers_++);
   spec.setId(lastContainer_);
-  writeRoot(spec.initRootfs(), run);
-  writeProcess(spec.initProcess(), run);
-  auto descriptors = spec.initDescriptors(static_cast<unsigned>(run.descriptors.size()));
-  for (unsigned i = 0; i < run.descriptors.size(); ++i) descriptors.set(i, kj::heap<DescriptorServer>(duplicate(run.descriptors[i])));
+  writeRoot(spec.initRootfs(), job);
+  writeProcess(spec.initProcess(), job);
+  auto descriptors = spec.initDescriptors(static_cast<unsigned>(job.descriptors.size()));
+  for (unsigned i = 0; i < job.descriptors.size(); ++i) descriptors.set(i, kj::heap<DescriptorServer>(duplicate(job.descriptors[i])));
   auto response = await(request.send().then([](auto&& r) { return kj::mv(r); }));
   live.ran.totalNs = static_cast<uint64_t>(monotonicNs() - begin);
   if (response.getOutcome().isError()) {
@@ -279,11 +279,11 @@ Live TestZone::create(const Run& run, bool attach) {
   return live;
 }
 
-Live TestZone::exec(const Run& run) {
+Live TestZone::exec(const Job& job) {
   Live live;
   auto request = agent_.execRequest();
   request.setContainerId(lastContainer_);
-  writeProcess(request.initSpec(), run);
+  writeProcess(request.initSpec(), job);
   auto response = await(request.send().then([](auto&& r) { return kj::mv(r); }));
   if (response.getOutcome().isError()) {
     live.error = readError(response.getOutcome().getError());
@@ -311,7 +311,9 @@ Ran TestZone::wait(Live& live, const std::string& input, bool feed) {
       write.setChunk(kj::arrayPtr(reinterpret_cast<const kj::byte*>(part.data()), part.size()));
       feeding = feeding.then([w = kj::mv(write)]() mutable { return w.send(); });
     }
-    feeding = feeding.then([sink]() mutable { return sink.endRequest().send().ignoreResult(); }).eagerlyEvaluate([](kj::Exception&&) {});
+    feeding = feeding.then([sink]() mutable { return sink.endRequest().send().ignoreResult(); }).eagerlyEvaluate([](kj::Exception&& e) {
+      ADD_FAILURE() << "feeding: " << e.getDescription().cStr();
+    });
   }
   auto response = await(live.process.waitRequest().send().then([](auto&& r) { return kj::mv(r); }));
   const auto exit = response.getExit();
@@ -326,14 +328,14 @@ Ran TestZone::wait(Live& live, const std::string& input, bool feed) {
   return live.ran;
 }
 
-Ran TestZone::run(const Run& run) {
-  Live live = create(run);
+Ran TestZone::run(const Job& job) {
+  Live live = create(job);
   if (!live.error) start(live);
   if (live.error) {
     live.ran.error = live.error;
     return live.ran;
   }
-  return wait(live, run.input, run.stdinOpen || !run.input.empty());
+  return wait(live, job.input, job.stdinOpen || !job.input.empty());
 }
 
 TempTree::TempTree() {

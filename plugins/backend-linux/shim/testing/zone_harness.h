@@ -36,7 +36,7 @@ struct ZoneOptions {
 
 using MountWriter = std::function<void(schema::Mount::Builder)>;
 
-struct Run {
+struct Job {
   std::vector<std::string> argv;
   std::vector<std::string> env = {"PATH=/bin:/usr/bin", "HOME=/root"};
   std::string user, workdir = "/", input, scratchDirectory;
@@ -90,11 +90,11 @@ class TestZone final {
   TestZone& operator=(const TestZone&) = delete;
 
   // create, attach, start, feed, wait. Class and code of what failed are in `error`.
-  Ran run(const Run& run);
-  Live create(const Run& run, bool attach = true);
+  Ran run(const Job& job);
+  Live create(const Job& job, bool attach = true);
   std::optional<Error> start(Live& live);
   Ran wait(Live& live, const std::string& input = {}, bool feed = false);
-  Live exec(const Run& run);  // in the last container
+  Live exec(const Job& job);  // in the last container
   schema::Agent::Client& agent() { return agent_; }
   void disconnect();
   void reconnect();  // through the socket path
@@ -117,7 +117,7 @@ class TestZone final {
   UniqueFd boundary(const ZoneOptions& options);
   void startShim(int boundary, int agent, int outcome);
   void connect(UniqueFd fd);
-  void writeRoot(schema::RootfsPlan::Builder out, const Run& run);
+  void writeRoot(schema::RootfsPlan::Builder out, const Job& job);
 
   kj::AsyncIoContext& io_;
   std::string id_, directory_, lastContainer_;

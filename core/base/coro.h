@@ -8,7 +8,8 @@
 // WARNING: never co_await inside a condition (`if (co_await x)`): g++ 12.2 miscompiles it when the body has no local variable. Write
 // `auto v = co_await x;` first. Never write a lambda, or an aggregate argument by value, inside a co_await expression: g++ 12.2 copies such
 // temporaries byte by byte into the frame, and a short std::string in them then frees the wrong memory. Write
-// `auto pending = workers.run([…] {…}); co_await kj::mv(pending);`. `./dev lint` looks for it. No capturing lambda as a coroutine: the captures die with the lambda. No KJ_CONTEXT in a coroutine.
+// `auto pending = workers.run([…] {…}); co_await kj::mv(pending);`. `./dev lint` looks for it. No capturing lambda as a coroutine: the
+// captures die with the lambda. No KJ_CONTEXT in a coroutine.
 
 #include <kj/async.h>
 #include <kj/debug.h>
@@ -105,11 +106,12 @@ struct Awaiter<void> {
   bool await_ready() const noexcept { return false; }
   void await_suspend(std::coroutine_handle<> h) {
     auto& slot = park.next();
-    slot = inner.then([h]() { h.resume(); },
-                      [this, h](kj::Exception&& e) {
-                        error = kj::mv(e);
-                        h.resume();
-                      })
+    slot = inner
+               .then([h]() { h.resume(); },
+                     [this, h](kj::Exception&& e) {
+                       error = kj::mv(e);
+                       h.resume();
+                     })
                .eagerlyEvaluate(nullptr);
   }
   void await_resume() {
@@ -124,13 +126,15 @@ struct FrameBase {
   Task<T> get_return_object();
   std::suspend_never initial_suspend() noexcept { return {}; }
   std::suspend_always final_suspend() noexcept { return {}; }
-  void unhandled_exception() {
-    fulfiller->reject(currentKj());
+  void unhandled_exception() { fulfiller->reject(currentKj()); }
+  template <typename U>
+  Awaiter<U> await_transform(kj::Promise<U>&& p) {
+    return Awaiter<U>(park, kj::mv(p));
   }
   template <typename U>
-  Awaiter<U> await_transform(kj::Promise<U>&& p) { return Awaiter<U>(park, kj::mv(p)); }
-  template <typename U>
-  Awaiter<U> await_transform(Task<U>&& t) { return Awaiter<U>(park, kj::mv(t).promise()); }
+  Awaiter<U> await_transform(Task<U>&& t) {
+    return Awaiter<U>(park, kj::mv(t).promise());
+  }
 };
 template <typename T>
 struct Frame : FrameBase<T> {

@@ -11,7 +11,8 @@ namespace rauha {
 struct Sha256::State {
   EVP_MD_CTX* context = EVP_MD_CTX_new();
   State() {
-    if (context == nullptr || EVP_DigestInit_ex(context, EVP_sha256(), nullptr) != 1) throw Error("daemon", Code::internal, "sha256: OpenSSL cannot start a digest");
+    if (context == nullptr || EVP_DigestInit_ex(context, EVP_sha256(), nullptr) != 1)
+      throw Error("daemon", Code::internal, "sha256: OpenSSL cannot start a digest");
   }
   ~State() { EVP_MD_CTX_free(context); }
 };

@@ -7,20 +7,34 @@ namespace rauha {
 
 std::string_view codeName(Code code) noexcept {
   switch (code) {
-    case Code::none: return "none";
-    case Code::invalid: return "invalid";
-    case Code::notFound: return "not_found";
-    case Code::exists: return "exists";
-    case Code::unsupported: return "unsupported";
-    case Code::denied: return "denied";
-    case Code::busy: return "busy";
-    case Code::limit: return "limit";
-    case Code::cancelled: return "cancelled";
-    case Code::deadline: return "deadline";
-    case Code::io: return "io";
-    case Code::conflict: return "conflict";
-    case Code::corrupt: return "corrupt";
-    case Code::internal: return "internal";
+    case Code::none:
+      return "none";
+    case Code::invalid:
+      return "invalid";
+    case Code::notFound:
+      return "not_found";
+    case Code::exists:
+      return "exists";
+    case Code::unsupported:
+      return "unsupported";
+    case Code::denied:
+      return "denied";
+    case Code::busy:
+      return "busy";
+    case Code::limit:
+      return "limit";
+    case Code::cancelled:
+      return "cancelled";
+    case Code::deadline:
+      return "deadline";
+    case Code::io:
+      return "io";
+    case Code::conflict:
+      return "conflict";
+    case Code::corrupt:
+      return "corrupt";
+    case Code::internal:
+      return "internal";
   }
   return "internal";
 }
@@ -33,29 +47,39 @@ Code codeFromErrno(int error) noexcept {
   switch (error) {
     case ENOENT:
     case ENOTDIR:
-    case ESRCH: return Code::notFound;
+    case ESRCH:
+      return Code::notFound;
     case EEXIST:
-    case ENOTEMPTY: return Code::exists;
+    case ENOTEMPTY:
+      return Code::exists;
     case EACCES:
     case EPERM:
-    case EROFS: return Code::denied;
+    case EROFS:
+      return Code::denied;
     case EBUSY:
     case EAGAIN:
-    case ETXTBSY: return Code::busy;
+    case ETXTBSY:
+      return Code::busy;
     case ENOSPC:
     case EDQUOT:
     case EMFILE:
     case ENFILE:
     case ENOMEM:
-    case EFBIG: return Code::limit;
+    case EFBIG:
+      return Code::limit;
     case ENOSYS:
-    case EOPNOTSUPP: return Code::unsupported;
+    case EOPNOTSUPP:
+      return Code::unsupported;
     case EINVAL:
     case ENAMETOOLONG:
-    case ELOOP: return Code::invalid;
-    case ECANCELED: return Code::cancelled;
-    case ETIMEDOUT: return Code::deadline;
-    default: return Code::io;
+    case ELOOP:
+      return Code::invalid;
+    case ECANCELED:
+      return Code::cancelled;
+    case ETIMEDOUT:
+      return Code::deadline;
+    default:
+      return Code::io;
   }
 }
 

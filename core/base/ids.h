@@ -1,6 +1,6 @@
 #pragma once
-// Identifiers: "task_", "zone_" and so on, followed by 20 characters of [0-9a-v] (100 random bits). They are unique for ever, sort by nothing,
-// and are safe in paths, cgroup names and SQL. Names are what people choose.
+// Identifiers: "task_", "zone_" and so on, followed by 20 characters of [0-9a-v] (100 random bits). They are unique for ever, sort by
+// nothing, and are safe in paths, cgroup names and SQL. Names are what people choose.
 
 #include <string>
 #include <string_view>

@@ -1,6 +1,7 @@
 #pragma once
-// rauha::Error through KJ promises. A kj::Exception carries one text only, so an Error travels encoded in it and comes out whole: coroutines
-// (coro.h) encode what leaves a frame and decode what is awaited. At the RPC border errors are written as values (schema_error.h) instead.
+// rauha::Error through KJ promises. A kj::Exception carries one text only, so an Error travels encoded in it and comes out whole:
+// coroutines (coro.h) encode what leaves a frame and decode what is awaited. At the RPC border errors are written as values
+// (schema_error.h) instead.
 
 #include <kj/exception.h>
 

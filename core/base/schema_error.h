@@ -18,7 +18,8 @@ inline void writeError(schema::Error::Builder out, const Error& e) {
 
 inline Error readError(schema::Error::Reader in) {
   auto text = [](capnp::Text::Reader t) { return std::string(t.begin(), t.size()); };
-  return Error(text(in.getClass()), codeFromNumber(static_cast<int32_t>(in.getCode())), text(in.getText()), text(in.getHint()), text(in.getObject()));
+  return Error(text(in.getClass()), codeFromNumber(static_cast<int32_t>(in.getCode())), text(in.getText()), text(in.getHint()),
+               text(in.getObject()));
 }
 
 // For the outcome fields of RPC results.

@@ -28,8 +28,9 @@ std::optional<uint64_t> parse(std::string_view text, const Unit* units, size_t c
 }  // namespace
 
 std::optional<uint64_t> parseBytes(std::string_view text) noexcept {
-  static constexpr Unit units[] = {{"B", 1},          {"KiB", 1ULL << 10}, {"MiB", 1ULL << 20},     {"GiB", 1ULL << 30},
-                                   {"TiB", 1ULL << 40}, {"KB", 1000},        {"MB", 1000ULL * 1000}, {"GB", 1000ULL * 1000 * 1000}};
+  static constexpr Unit units[] = {
+      {"B", 1},     {"KiB", 1ULL << 10},    {"MiB", 1ULL << 20},          {"GiB", 1ULL << 30}, {"TiB", 1ULL << 40},
+      {"KB", 1000}, {"MB", 1000ULL * 1000}, {"GB", 1000ULL * 1000 * 1000}};
   return parse(text, units, std::size(units), INT64_MAX);
 }
 

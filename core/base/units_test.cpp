@@ -9,7 +9,8 @@ TEST(Units, Bytes) {
   EXPECT_EQ(parseBytes("512MiB"), 512ULL << 20);
   EXPECT_EQ(parseBytes("2GB"), 2'000'000'000ULL);
   EXPECT_EQ(parseBytes("0"), 0ULL);
-  for (auto bad : {"", "512", "MiB", "-1MiB", "1.5GiB", "1 MiB", "1mib", "99999999999TiB", "1MiBx", "+1B"}) EXPECT_FALSE(parseBytes(bad)) << bad;
+  for (auto bad : {"", "512", "MiB", "-1MiB", "1.5GiB", "1 MiB", "1mib", "99999999999TiB", "1MiBx", "+1B"})
+    EXPECT_FALSE(parseBytes(bad)) << bad;
 }
 
 TEST(Units, Durations) {

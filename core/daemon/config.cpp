@@ -4,10 +4,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <toml++/toml.h>
 #include <cerrno>
 #include <set>
 #include <sstream>
-#include <toml++/toml.h>
 
 #include "core/base/digest.h"
 #include "core/base/error.h"
@@ -58,7 +58,8 @@ class Reader {
     const auto* node = t.get(key);
     if (node == nullptr) return;
     const auto value = node->value<int64_t>();
-    if (!node->is_integer() || *value < low || *value > high) refuse(*node, prefix + key, "must be a whole number from " + std::to_string(low) + " to " + std::to_string(high));
+    if (!node->is_integer() || *value < low || *value > high)
+      refuse(*node, prefix + key, "must be a whole number from " + std::to_string(low) + " to " + std::to_string(high));
     out = static_cast<uint32_t>(*value);
   }
   void daemon(const toml::table& t) {
@@ -70,7 +71,8 @@ class Reader {
     text(t, "idle_exit", "daemon.", idle);
     if (idle.empty()) return;
     const auto ms = parseDurationMs(idle);
-    if (!ms || *ms < 100) refuse(*t.get("idle_exit"), "daemon.idle_exit", "'" + idle + "' is not a duration of at least 100ms", "write for example \"60s\"");
+    if (!ms || *ms < 100)
+      refuse(*t.get("idle_exit"), "daemon.idle_exit", "'" + idle + "' is not a duration of at least 100ms", "write for example \"60s\"");
     config_.idleExitMs = *ms;
   }
   void plugins(const toml::table& t) {
@@ -80,7 +82,9 @@ class Reader {
     text(t, "enforcer", "plugins.", config_.enforcer);
     text(t, "network", "plugins.", config_.network);
     for (const auto& [key, value] : {std::pair{"enforcer", config_.enforcer}, std::pair{"network", config_.network}})
-      if (value != "none") refuse(*t.get(key), std::string("plugins.") + key, "no " + std::string(key) + " plugin can be loaded by this version; found '" + value + "'", "write \"none\"");
+      if (value != "none")
+        refuse(*t.get(key), std::string("plugins.") + key,
+               "no " + std::string(key) + " plugin can be loaded by this version; found '" + value + "'", "write \"none\"");
     if (const auto* node = t.get("allow_unsafe_directories")) {
       if (!node->is_boolean()) refuse(*node, "plugins.allow_unsafe_directories", "must be true or false");
       config_.allowUnsafeDirectories = *node->value<bool>();
@@ -89,7 +93,8 @@ class Reader {
       if (!node->is_array()) refuse(*node, "plugins.directories", "must be an array of absolute paths");
       for (const auto& item : *node->as_array()) {
         const auto path = item.value<std::string>();
-        if (!item.is_string() || path->empty() || path->front() != '/') refuse(item, "plugins.directories", "must be an array of absolute paths");
+        if (!item.is_string() || path->empty() || path->front() != '/')
+          refuse(item, "plugins.directories", "must be an array of absolute paths");
         config_.pluginDirectories.push_back(*path);
       }
     }
@@ -99,7 +104,8 @@ class Reader {
     toml::table rest = *node.as_table();
     PluginSection out;
     text(rest, "sha256", "plugin." + name + ".", out.sha256);
-    if (!out.sha256.empty() && !isSha256("sha256:" + out.sha256)) refuse(*rest.get("sha256"), "plugin." + name + ".sha256", "must be 64 lower-case hex digits");
+    if (!out.sha256.empty() && !isSha256("sha256:" + out.sha256))
+      refuse(*rest.get("sha256"), "plugin." + name + ".sha256", "must be 64 lower-case hex digits");
     rest.erase("sha256");
     std::ostringstream printed;
     if (!rest.empty()) printed << rest;
@@ -133,7 +139,8 @@ Config loadConfig(const std::string& path, bool mustExist) {
   struct stat st {};
   if (fstat(fd.get(), &st) != 0) throwErrno("daemon", "stat " + path);
   if ((st.st_uid != 0 && st.st_uid != geteuid()) || (st.st_mode & 0022) != 0)
-    throw Error("daemon", Code::denied, path + " must belong to root or to the daemon's user, and not be writable by group or others", "chown root " + path + " && chmod go-w " + path, path);
+    throw Error("daemon", Code::denied, path + " must belong to root or to the daemon's user, and not be writable by group or others",
+                "chown root " + path + " && chmod go-w " + path, path);
   return parseConfig(readAll(fd.get(), path), path);
 }
 

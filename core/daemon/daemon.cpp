@@ -19,7 +19,8 @@ namespace {
 namespace names = evidence::names;
 using evidence::Severity;
 
-evidence::Event coreEvent(std::string_view name, Severity severity, std::string message, std::vector<std::pair<std::string, std::string>> attributes = {}) {
+evidence::Event coreEvent(std::string_view name, Severity severity, std::string message,
+                          std::vector<std::pair<std::string, std::string>> attributes = {}) {
   evidence::Event event;
   event.name = name;
   event.severity = severity;
@@ -53,7 +54,8 @@ Daemon::Daemon(kj::AsyncIoContext& io, const Instance& instance, const Config& c
       registry_(plugin::Registry::load(pluginConfig(), hostCallbacks())),
       zones_(*io.lowLevelProvider, workers_, registry_->backend(), store_, events_, instance.stateDir),
       tasks_(io.provider->getTimer(), workers_, registry_->images(), zones_, store_, events_),
-      services_{workers_, *registry_, zones_, tasks_, events_, kVersion, instance.name, instance.root, startedNs_, [this](const char* reason) { requestShutdown(reason); }},
+      services_{workers_, *registry_,    zones_,        tasks_,     events_,
+                kVersion, instance.name, instance.root, startedNs_, [this](const char* reason) { requestShutdown(reason); }},
       listener_(
           io, [this](const rpc::Peer& peer) -> capnp::Capability::Client { return rpc::makeRauhaService(services_, peer); },
           [this](const rpc::Peer& peer, const std::string& why) {
@@ -64,7 +66,8 @@ Daemon::Daemon(kj::AsyncIoContext& io, const Instance& instance, const Config& c
   for (const auto& record : registry_->records()) {
     if (record.loaded)
       events_.emit(coreEvent(names::kPluginLoaded, record.weaknesses.empty() ? Severity::info : Severity::warning,
-                             "plugin " + record.name + " " + record.version + " loaded" + (record.weaknesses.empty() ? "" : ", from an unsafe place: " + record.weaknesses[0]),
+                             "plugin " + record.name + " " + record.version + " loaded" +
+                                 (record.weaknesses.empty() ? "" : ", from an unsafe place: " + record.weaknesses[0]),
                              {{"name", record.name}, {"version", record.version}, {"path", record.path}}));
   }
 }
@@ -92,7 +95,8 @@ plugin::PluginConfig Daemon::pluginConfig() const {
 plugin::HostCallbacks Daemon::hostCallbacks() {
   plugin::HostCallbacks callbacks;
   callbacks.event = [this](plugin::PluginEvent&& from) {
-    evidence::Event event = coreEvent(from.name, static_cast<Severity>(std::min<uint32_t>(from.severity, 4)), std::move(from.message), std::move(from.attributes));
+    evidence::Event event = coreEvent(from.name, static_cast<Severity>(std::min<uint32_t>(from.severity, 4)), std::move(from.message),
+                                      std::move(from.attributes));
     event.zoneId = std::move(from.zoneId);
     event.source = std::move(from.plugin);
     return events_.emit(std::move(event)) != 0;
@@ -104,7 +108,8 @@ plugin::HostCallbacks Daemon::hostCallbacks() {
 
 Task<void> Daemon::reconcile() {
   const size_t openTasks = store_.openTasks().size(), zones = store_.zones().size();
-  events_.emit(coreEvent(names::kReconcileStarted, Severity::info, "reconcile: " + std::to_string(zones) + " zones and " + std::to_string(openTasks) + " open tasks are recorded",
+  events_.emit(coreEvent(names::kReconcileStarted, Severity::info,
+                         "reconcile: " + std::to_string(zones) + " zones and " + std::to_string(openTasks) + " open tasks are recorded",
                          {{"zones", std::to_string(zones)}, {"tasks", std::to_string(openTasks)}}));
   tasks_.reconcile();
   const size_t removed = co_await zones_.reconcile();
@@ -113,9 +118,11 @@ Task<void> Daemon::reconcile() {
   auto pending = workers_.run([this, leases] { registry_->images().reconcile({}, leases); });
   co_await kj::mv(pending);
   store_.pruneTasks(config_.taskHistory, 0);
-  events_.emit(coreEvent(names::kReconcileFinished, Severity::info,
-                         "reconcile: adopted " + std::to_string(leases.size()) + " zones, removed " + std::to_string(removed) + " objects, closed " + std::to_string(openTasks) + " tasks",
-                         {{"adopted", std::to_string(leases.size())}, {"removed", std::to_string(removed)}, {"tasks", std::to_string(openTasks)}}));
+  events_.emit(
+      coreEvent(names::kReconcileFinished, Severity::info,
+                "reconcile: adopted " + std::to_string(leases.size()) + " zones, removed " + std::to_string(removed) + " objects, closed " +
+                    std::to_string(openTasks) + " tasks",
+                {{"adopted", std::to_string(leases.size())}, {"removed", std::to_string(removed)}, {"tasks", std::to_string(openTasks)}}));
 }
 
 void Daemon::requestShutdown(const char* reason) {
@@ -125,10 +132,12 @@ void Daemon::requestShutdown(const char* reason) {
 
 bool Daemon::idle() const {
   const int64_t quietNs = monotonicNs() - listener_.lastActivityNs();
-  return listener_.connections() == 0 && tasks_.running() == 0 && !zones_.busy() && quietNs >= static_cast<int64_t>(config_.idleExitMs) * 1'000'000;
+  return listener_.connections() == 0 && tasks_.running() == 0 && !zones_.busy() &&
+         quietNs >= static_cast<int64_t>(config_.idleExitMs) * 1'000'000;
 }
 
-// Leaves nobody behind: under the start lock the name goes first, so that no new client can come; whoever is in the backlog already is served.
+// Leaves nobody behind: under the start lock the name goes first, so that no new client can come; whoever is in the backlog already is
+// served.
 bool Daemon::tryLeave() {
   UniqueFd lock(::open((instance_.runtimeDir + "/start.lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
   if (!lock || flock(lock.get(), LOCK_EX | LOCK_NB) != 0) return false;  // a client is starting or looking for a daemon right now

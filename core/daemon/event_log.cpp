@@ -10,11 +10,15 @@ constexpr size_t kPruneEvery = 1'000;
 
 LogLevel levelOf(evidence::Severity severity) {
   switch (severity) {
-    case evidence::Severity::debug: return LogLevel::debug;
+    case evidence::Severity::debug:
+      return LogLevel::debug;
     case evidence::Severity::info:
-    case evidence::Severity::notice: return LogLevel::info;
-    case evidence::Severity::warning: return LogLevel::warning;
-    case evidence::Severity::error: return LogLevel::error;
+    case evidence::Severity::notice:
+      return LogLevel::info;
+    case evidence::Severity::warning:
+      return LogLevel::warning;
+    case evidence::Severity::error:
+      return LogLevel::error;
   }
   return LogLevel::error;
 }
@@ -39,12 +43,15 @@ void EventLog::flush() {
     if (events.empty()) break;
     write(events);
   }
-  if (const uint64_t dropped = subscription_.takeDropped(); dropped > 0) log_.warning("evidence", std::to_string(dropped) + " events did not reach the log");
+  if (const uint64_t dropped = subscription_.takeDropped(); dropped > 0)
+    log_.warning("evidence", std::to_string(dropped) + " events did not reach the log");
 }
 
 void EventLog::write(const std::vector<evidence::Event>& events) {
   for (const auto& event : events)
-    log_.write(levelOf(event.severity), event.source, event.name + (event.zoneId.empty() ? "" : " " + event.zoneId) + (event.taskId.empty() ? "" : " " + event.taskId) + ": " + event.message);
+    log_.write(levelOf(event.severity), event.source,
+               event.name + (event.zoneId.empty() ? "" : " " + event.zoneId) + (event.taskId.empty() ? "" : " " + event.taskId) + ": " +
+                   event.message);
   try {
     store_.appendEvents(events);
     sincePrune_ += events.size();

@@ -26,9 +26,9 @@ void makeDirectory(const std::string& path, mode_t mode) {
   if (lstat(path.c_str(), &st) != 0) throwErrno("daemon", "stat " + path);
   if (!S_ISDIR(st.st_mode)) throw Error("daemon", Code::conflict, path + " is not a directory", "remove it, or choose another --root");
   if (st.st_uid != geteuid())
-    throw Error("daemon", Code::denied, path + " belongs to uid " + std::to_string(st.st_uid) + ", not to uid " + std::to_string(geteuid()), "chown it, or choose another --root");
-  if ((st.st_mode & 0022) != 0)
-    throw Error("daemon", Code::denied, path + " is writable by group or others", "chmod go-w " + path);
+    throw Error("daemon", Code::denied, path + " belongs to uid " + std::to_string(st.st_uid) + ", not to uid " + std::to_string(geteuid()),
+                "chown it, or choose another --root");
+  if ((st.st_mode & 0022) != 0) throw Error("daemon", Code::denied, path + " is writable by group or others", "chmod go-w " + path);
 }
 
 std::string programDirectory() {
@@ -79,7 +79,8 @@ UniqueFd lockInstance(const Instance& instance) {
   if (flock(lock.get(), LOCK_EX | LOCK_NB) != 0) {
     std::string pid = readAll(lock.get(), path, 64);
     while (!pid.empty() && pid.back() == '\n') pid.pop_back();
-    throw Error("daemon", Code::busy, "another rauhad (pid " + pid + ") serves " + instance.root, "use it, stop it with `rauha daemon stop`, or choose another --root", instance.root);
+    throw Error("daemon", Code::busy, "another rauhad (pid " + pid + ") serves " + instance.root,
+                "use it, stop it with `rauha daemon stop`, or choose another --root", instance.root);
   }
   if (ftruncate(lock.get(), 0) != 0) throwErrno("daemon", "truncate " + path);
   writeAll(lock.get(), std::to_string(getpid()) + "\n", path);
@@ -111,7 +112,6 @@ bool enter(const std::string& parent, const std::string& leaf, const char* file)
   }
 }
 
-
 // Each control group mount that we use, with the group that is ours there.
 std::vector<GroupMount> groupMounts(const Instance& instance, const std::string& delegated) {
   std::ifstream mounts("/proc/self/mountinfo");
@@ -124,7 +124,8 @@ std::vector<GroupMount> groupMounts(const Instance& instance, const std::string&
     std::string skip, target;
     for (int i = 0; i < 4; ++i) fields >> skip;
     fields >> target;
-    // cpuset groups start without cpus and refuse members; the service manager's own hierarchy is not ours; in v1 a service stays where it was put.
+    // cpuset groups start without cpus and refuse members; the service manager's own hierarchy is not ours; in v1 a service stays where it
+    // was put.
     if (!v2 && (!delegated.empty() || target.find("cpuset") != std::string::npos || line.find("name=") != std::string::npos)) continue;
     out.push_back({target, v2 && !delegated.empty() ? target + delegated : target + "/" + instance.name, v2});
   }
@@ -137,7 +138,8 @@ std::string leaveCallersGroups(const Instance& instance) {
   std::string stayed;
   for (const auto& mount : groupMounts(instance, delegatedGroup()))
     // `tasks` is quick on v1 and we are still single-threaded here; v2 has only cgroup.procs.
-    if (!enter(mount.group, mount.group + "/daemon", mount.v2 ? "/cgroup.procs" : "/tasks")) stayed += (stayed.empty() ? "" : ", ") + mount.target;
+    if (!enter(mount.group, mount.group + "/daemon", mount.v2 ? "/cgroup.procs" : "/tasks"))
+      stayed += (stayed.empty() ? "" : ", ") + mount.target;
   return stayed;
 }
 

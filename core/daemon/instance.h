@@ -1,8 +1,9 @@
 #pragma once
 // One instance of Rauha: its directories, its name in kernel objects, its lock.
 //
-// The default instance lives in /var/lib/rauha and /run/rauha and is called "rauha". A private one (--root DIR, RAUHA_ROOT) keeps everything
-// below DIR and is called "rauha-" and eight hex digits of the directory's hash, so that two instances never touch each other's objects.
+// The default instance lives in /var/lib/rauha and /run/rauha and is called "rauha". A private one (--root DIR, RAUHA_ROOT) keeps
+// everything below DIR and is called "rauha-" and eight hex digits of the directory's hash, so that two instances never touch each other's
+// objects.
 
 #include <string>
 

@@ -83,7 +83,8 @@ int run(const Options& options, UniqueFd& ready) {
   const UniqueFd lock = lockInstance(instance);
   Log log({LogLevel::info, options.onDemand ? instance.stateDir + "/rauhad.log" : ""});
   if (options.onDemand)
-    if (const std::string stayed = leaveCallersGroups(instance); !stayed.empty()) log.warning("daemon", "stays in its caller's control groups of " + stayed);
+    if (const std::string stayed = leaveCallersGroups(instance); !stayed.empty())
+      log.warning("daemon", "stays in its caller's control groups of " + stayed);
 
   const Defer groups([&] {
     if (options.onDemand) removeOwnGroups(instance);
@@ -95,7 +96,9 @@ int run(const Options& options, UniqueFd& ready) {
   auto io = kj::setupAsyncIo();
   Daemon daemon(io, instance, config, log, options.onDemand);
   const auto stopOn = [&](int signal, const char* reason) {
-    return io.unixEventPort.onSignal(signal).then([&daemon, reason](siginfo_t) { daemon.requestShutdown(reason); }).eagerlyEvaluate(nullptr);
+    return io.unixEventPort.onSignal(signal)
+        .then([&daemon, reason](siginfo_t) { daemon.requestShutdown(reason); })
+        .eagerlyEvaluate(nullptr);
   };
   const auto onTerm = stopOn(SIGTERM, "SIGTERM"), onInt = stopOn(SIGINT, "SIGINT");
   runDaemon(daemon, instance, config, ready, log).promise().wait(io.waitScope);

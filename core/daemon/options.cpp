@@ -10,7 +10,8 @@
 
 namespace rauha {
 namespace {
-constexpr const char* kHelp = R"(rauhad: the daemon of Rauha. `rauha` starts it on demand; this is for service managers and for watching it work.
+constexpr const char* kHelp =
+    R"(rauhad: the daemon of Rauha. `rauha` starts it on demand; this is for service managers and for watching it work.
 
   rauhad [--root DIR] [--config FILE]
 
@@ -51,7 +52,8 @@ std::optional<Options> parseOptions(int argc, char** argv) {
     } else if (arg == "--ready-fd") {
       const std::string text = value();
       const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), out.readyFd);
-      if (error != std::errc{} || end != text.data() + text.size() || out.readyFd < 3) throw Error("usage", Code::invalid, "--ready-fd " + text + " is not a descriptor number from 3 on");
+      if (error != std::errc{} || end != text.data() + text.size() || out.readyFd < 3)
+        throw Error("usage", Code::invalid, "--ready-fd " + text + " is not a descriptor number from 3 on");
     } else {
       throw Error("usage", Code::invalid, "unknown option " + std::string(arg), "see rauhad --help", std::string(arg));
     }

@@ -33,7 +33,8 @@ class Reader {
     return out;
   }
   [[noreturn]] void refuse(const std::string& key, const std::string& why) const {
-    throw Error("image", Code::corrupt, "image " + std::string(reference_) + ": configuration: " + key + " " + why, "rebuild the image", std::string(reference_));
+    throw Error("image", Code::corrupt, "image " + std::string(reference_) + ": configuration: " + key + " " + why, "rebuild the image",
+                std::string(reference_));
   }
   const json& root() const { return root_; }
 
@@ -54,7 +55,8 @@ Config parseConfig(std::string_view text, std::string_view reference) {
   if (text.empty()) return out;
   const json root = json::parse(text, nullptr, false);
   if (root.is_discarded() || !root.is_object())
-    throw Error("image", Code::corrupt, "image " + std::string(reference) + ": configuration is not a JSON object", "rebuild the image", std::string(reference));
+    throw Error("image", Code::corrupt, "image " + std::string(reference) + ": configuration is not a JSON object", "rebuild the image",
+                std::string(reference));
   const Reader reader(root, reference);
   out.architecture = reader.text(root, "architecture");
   out.os = reader.text(root, "os");

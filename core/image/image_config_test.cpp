@@ -8,7 +8,9 @@ namespace rauha::image {
 namespace {
 
 TEST(ImageConfig, ReadsWhatWeActOn) {
-  const Config c = parseConfig(R"({"architecture":"amd64","os":"linux","config":{"Env":["A=1"],"WorkingDir":"/app","User":"1000:1000","Cmd":["sh"],"Entrypoint":null,"Labels":{"k":"v"},"Volumes":{"/data":{}}}})", "x");
+  const Config c = parseConfig(
+      R"({"architecture":"amd64","os":"linux","config":{"Env":["A=1"],"WorkingDir":"/app","User":"1000:1000","Cmd":["sh"],"Entrypoint":null,"Labels":{"k":"v"},"Volumes":{"/data":{}}}})",
+      "x");
   EXPECT_EQ(c.architecture, "amd64");
   EXPECT_EQ(c.env, std::vector<std::string>{"A=1"});
   EXPECT_EQ(c.workdir, "/app");
@@ -19,8 +21,8 @@ TEST(ImageConfig, ReadsWhatWeActOn) {
 }
 
 TEST(ImageConfig, HostileDocumentsAreRefused) {
-  for (const char* bad : {"[]", "not json", "{\"config\":[]}", "{\"config\":{\"Env\":\"A=1\"}}", "{\"config\":{\"Env\":[1]}}", "{\"config\":{\"User\":{}}}",
-                          "{\"config\":{\"WorkingDir\":\"/a\\u0000b\"}}"})
+  for (const char* bad : {"[]", "not json", "{\"config\":[]}", "{\"config\":{\"Env\":\"A=1\"}}", "{\"config\":{\"Env\":[1]}}",
+                          "{\"config\":{\"User\":{}}}", "{\"config\":{\"WorkingDir\":\"/a\\u0000b\"}}"})
     EXPECT_THROW(parseConfig(bad, "x"), Error) << bad;
 }
 

@@ -15,9 +15,12 @@ void setTexts(capnp::List<capnp::Text>::Builder list, const std::vector<std::str
 
 schema::IdMapping mappingOf(plugin::LayerMapping m) {
   switch (m) {
-    case plugin::LayerMapping::none: return schema::IdMapping::NONE;
-    case plugin::LayerMapping::zone: return schema::IdMapping::ZONE;
-    case plugin::LayerMapping::owner: return schema::IdMapping::OWNER;
+    case plugin::LayerMapping::none:
+      return schema::IdMapping::NONE;
+    case plugin::LayerMapping::zone:
+      return schema::IdMapping::ZONE;
+    case plugin::LayerMapping::owner:
+      return schema::IdMapping::OWNER;
   }
   return schema::IdMapping::NONE;
 }
@@ -27,7 +30,8 @@ uint32_t keep(std::vector<UniqueFd>& descriptors, UniqueFd fd) {
   return static_cast<uint32_t>(descriptors.size() - 1);
 }
 
-void writeLayers(schema::RootfsPlan::Builder plan, plugin::ResolvedImage& image, const ContainerRequest& request, std::vector<UniqueFd>& descriptors) {
+void writeLayers(schema::RootfsPlan::Builder plan, plugin::ResolvedImage& image, const ContainerRequest& request,
+                 std::vector<UniqueFd>& descriptors) {
   auto layers = plan.initOverlay(static_cast<unsigned>(image.layers.size()));
   for (unsigned i = 0; i < layers.size(); ++i) {
     auto& from = image.layers[i];
@@ -48,11 +52,21 @@ void writeMount(schema::Mount::Builder to, const plugin::MountEntry& from) {
   to.setExec(from.exec);
   to.setReadOnly(from.kind == plugin::MountKind::bind);
   switch (from.kind) {
-    case plugin::MountKind::bind: to.setBindPath(from.source); break;
-    case plugin::MountKind::symlink: to.setSymlink(from.source); break;
-    case plugin::MountKind::file: to.setFile(kj::arrayPtr(reinterpret_cast<const kj::byte*>(from.source.data()), from.source.size())); break;
-    case plugin::MountKind::directory: to.setDirectory(static_cast<uint16_t>(from.number & 07777)); break;
-    case plugin::MountKind::tmpfs: to.setTmpfs(from.number); break;
+    case plugin::MountKind::bind:
+      to.setBindPath(from.source);
+      break;
+    case plugin::MountKind::symlink:
+      to.setSymlink(from.source);
+      break;
+    case plugin::MountKind::file:
+      to.setFile(kj::arrayPtr(reinterpret_cast<const kj::byte*>(from.source.data()), from.source.size()));
+      break;
+    case plugin::MountKind::directory:
+      to.setDirectory(static_cast<uint16_t>(from.number & 07777));
+      break;
+    case plugin::MountKind::tmpfs:
+      to.setTmpfs(from.number);
+      break;
   }
 }
 
@@ -93,7 +107,8 @@ std::vector<std::string> mergeEnvironment(const std::vector<std::string>& image,
   const auto put = [&](const std::string& variable) {
     const auto equals = variable.find('=');
     if (equals == std::string::npos || equals == 0)
-      throw Error("usage", Code::invalid, "environment '" + variable + "' is not of the form NAME=VALUE", "write --env NAME=VALUE", variable);
+      throw Error("usage", Code::invalid, "environment '" + variable + "' is not of the form NAME=VALUE", "write --env NAME=VALUE",
+                  variable);
     const std::string name = variable.substr(0, equals + 1);
     std::erase_if(out, [&](const std::string& other) { return other.rfind(name, 0) == 0; });
     out.push_back(variable);

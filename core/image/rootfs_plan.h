@@ -27,9 +27,9 @@ struct ContainerRequest {
   std::string scratchDirectory;
   std::string hostname;
   std::vector<std::string> argv;
-  std::vector<std::string> env;   // on top of the image's
-  std::string workdir;            // empty: /workspace with a repository, else the image's
-  std::string user;               // empty: the image's
+  std::vector<std::string> env;  // on top of the image's
+  std::string workdir;           // empty: /workspace with a repository, else the image's
+  std::string user;              // empty: the image's
   bool terminal = false;
   uint16_t rows = 0, columns = 0;
   bool stdin = false;
@@ -41,7 +41,8 @@ struct ContainerRequest {
 std::vector<UniqueFd> buildContainerSpec(schema::ContainerSpec::Builder out, plugin::ResolvedImage& image, const Config& config,
                                          schema::Policy::Reader policy, ContainerRequest& request);
 
-// The image's variables, then the request's; the last of a name wins. PATH and HOME have defaults. Throws Error "usage" for "K" without "=".
+// The image's variables, then the request's; the last of a name wins. PATH and HOME have defaults. Throws Error "usage" for "K" without
+// "=".
 std::vector<std::string> mergeEnvironment(const std::vector<std::string>& image, const std::vector<std::string>& request, bool terminal);
 
 }  // namespace rauha::image

@@ -14,8 +14,9 @@ capnp::ReaderOptions readerOptions(const Limits& limits) {
 }
 }  // namespace
 
-kj::Promise<kj::Maybe<capnp::MessageReaderAndFds>> PoliteStream::tryReadMessage(kj::ArrayPtr<kj::AutoCloseFd> fds, capnp::ReaderOptions options,
-                                                                                 kj::ArrayPtr<capnp::word> scratch) {
+kj::Promise<kj::Maybe<capnp::MessageReaderAndFds>> PoliteStream::tryReadMessage(kj::ArrayPtr<kj::AutoCloseFd> fds,
+                                                                                capnp::ReaderOptions options,
+                                                                                kj::ArrayPtr<capnp::word> scratch) {
   if (network_ == nullptr || network_->getCurrentQueueCount() <= limits_.queuedReplies) {
     waitedMs_ = 0;
     return inner_.tryReadMessage(fds, options, scratch);
@@ -24,10 +25,13 @@ kj::Promise<kj::Maybe<capnp::MessageReaderAndFds>> PoliteStream::tryReadMessage(
   constexpr uint32_t kStepMs = 2;
   waitedMs_ += kStepMs;
   if (waitedMs_ > limits_.patienceMs) return KJ_EXCEPTION(DISCONNECTED, "the peer does not read its replies");
-  return timer_.afterDelay(kStepMs * kj::MILLISECONDS).then([this, fds, options, scratch] { return tryReadMessage(fds, options, scratch); });
+  return timer_.afterDelay(kStepMs * kj::MILLISECONDS).then([this, fds, options, scratch] {
+    return tryReadMessage(fds, options, scratch);
+  });
 }
 
-Connection::Connection(kj::Own<kj::AsyncCapabilityStream> stream, kj::Timer& timer, capnp::Capability::Client bootstrap, const Limits& limits)
+Connection::Connection(kj::Own<kj::AsyncCapabilityStream> stream, kj::Timer& timer, capnp::Capability::Client bootstrap,
+                       const Limits& limits)
     : stream_(kj::mv(stream)),
       polite_(*stream_, timer, limits),
       network_(polite_, limits.descriptorsPerMessage, capnp::rpc::twoparty::Side::SERVER, readerOptions(limits)),

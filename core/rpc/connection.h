@@ -26,20 +26,21 @@ struct Peer {
 };
 
 struct Limits {
-  uint64_t messageWords = 512 * 1024;       // 4 MiB: a policy text plus argv and environment of the largest size the kernel takes
+  uint64_t messageWords = 512 * 1024;  // 4 MiB: a policy text plus argv and environment of the largest size the kernel takes
   uint32_t nesting = 32;
-  uint32_t flowWords = 64 * 1024;           // of unanswered calls
+  uint32_t flowWords = 64 * 1024;  // of unanswered calls
   uint32_t descriptorsPerMessage = 4;
-  uint32_t queuedReplies = 64;              // beyond this we stop reading
-  uint32_t patienceMs = 5000;               // … and after this we hang up
+  uint32_t queuedReplies = 64;  // beyond this we stop reading
+  uint32_t patienceMs = 5000;   // … and after this we hang up
 };
 
 class PoliteStream final : public capnp::MessageStream {
  public:
-  PoliteStream(kj::AsyncCapabilityStream& stream, kj::Timer& timer, const Limits& limits) : inner_(stream), timer_(timer), limits_(limits) {}
+  PoliteStream(kj::AsyncCapabilityStream& stream, kj::Timer& timer, const Limits& limits)
+      : inner_(stream), timer_(timer), limits_(limits) {}
   void watch(capnp::TwoPartyVatNetwork& network) { network_ = &network; }
   kj::Promise<kj::Maybe<capnp::MessageReaderAndFds>> tryReadMessage(kj::ArrayPtr<kj::AutoCloseFd> fds, capnp::ReaderOptions options,
-                                                                     kj::ArrayPtr<capnp::word> scratch) override;
+                                                                    kj::ArrayPtr<capnp::word> scratch) override;
   kj::Promise<void> writeMessage(kj::ArrayPtr<const int> fds, kj::ArrayPtr<const kj::ArrayPtr<const capnp::word>> segments) override {
     return inner_.writeMessage(fds, segments);
   }

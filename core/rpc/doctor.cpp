@@ -22,16 +22,19 @@ std::vector<plugin::Layer> pluginChecks(const std::vector<plugin::PluginRecord>&
   std::vector<plugin::Layer> out;
   for (const auto& record : plugins) {
     const std::string name = "plugin " + record.name;
-    if (record.loaded && record.weaknesses.empty()) out.push_back({name, plugin::LayerState::full, record.version + ", ABI " + record.abi, "", ""});
+    if (record.loaded && record.weaknesses.empty())
+      out.push_back({name, plugin::LayerState::full, record.version + ", ABI " + record.abi, "", ""});
     if (record.loaded && !record.weaknesses.empty())
-      out.push_back({name, plugin::LayerState::partial, record.path, record.weaknesses[0], "install the plugin below a directory that only root can write to"});
+      out.push_back({name, plugin::LayerState::partial, record.path, record.weaknesses[0],
+                     "install the plugin below a directory that only root can write to"});
   }
   return out;
 }
 
 }  // namespace
 
-void writeDoctor(schema::DoctorReport::Builder out, const std::vector<plugin::Layer>& layers, const std::vector<plugin::PluginRecord>& plugins) {
+void writeDoctor(schema::DoctorReport::Builder out, const std::vector<plugin::Layer>& layers,
+                 const std::vector<plugin::PluginRecord>& plugins) {
   utsname name{};
   if (uname(&name) == 0) out.setKernel(name.release);
   auto all = layers;

@@ -9,5 +9,6 @@
 #include "core/plugin/registry.h"
 
 namespace rauha::rpc {
-void writeDoctor(schema::DoctorReport::Builder out, const std::vector<plugin::Layer>& layers, const std::vector<plugin::PluginRecord>& plugins);
+void writeDoctor(schema::DoctorReport::Builder out, const std::vector<plugin::Layer>& layers,
+                 const std::vector<plugin::PluginRecord>& plugins);
 }  // namespace rauha::rpc

@@ -37,7 +37,8 @@ UniqueFd listenAt(const std::string& directory, const std::string& name, const s
   if (bound != 0) throwErrno("daemon", "bind " + path);
   if (!group.empty()) {
     if (const struct group* g = getgrnam(group.c_str()); g != nullptr)
-      if (fchownat(dir.get(), name.c_str(), static_cast<uid_t>(-1), g->gr_gid, AT_SYMLINK_NOFOLLOW) != 0 || fchmodat(dir.get(), name.c_str(), 0660, 0) != 0)
+      if (fchownat(dir.get(), name.c_str(), static_cast<uid_t>(-1), g->gr_gid, AT_SYMLINK_NOFOLLOW) != 0 ||
+          fchmodat(dir.get(), name.c_str(), 0660, 0) != 0)
         throwErrno("daemon", "give " + path + " to group " + group);
   }
   if (::listen(socket.get(), 256) != 0) throwErrno("daemon", "listen on " + path);
@@ -71,7 +72,8 @@ Listener::Listener(kj::AsyncIoContext& io, Bootstrap bootstrap, Refused refused)
 
 void Listener::serve(UniqueFd socket) {
   socket_ = std::move(socket);
-  receiver_ = io_.lowLevelProvider->wrapListenSocketFd(socket_.get(), kj::LowLevelAsyncIoProvider::ALREADY_CLOEXEC | kj::LowLevelAsyncIoProvider::ALREADY_NONBLOCK);
+  receiver_ = io_.lowLevelProvider->wrapListenSocketFd(
+      socket_.get(), kj::LowLevelAsyncIoProvider::ALREADY_CLOEXEC | kj::LowLevelAsyncIoProvider::ALREADY_NONBLOCK);
   loop_ = acceptLoop().eagerlyEvaluate([this](kj::Exception&& e) { taskFailed(kj::mv(e)); });
 }
 
@@ -81,9 +83,7 @@ UniqueFd Listener::stop() {
   return std::move(socket_);
 }
 
-void Listener::adopt(UniqueFd connection) {
-  take(io_.lowLevelProvider->wrapUnixSocketFd(kj::AutoCloseFd(connection.release())));
-}
+void Listener::adopt(UniqueFd connection) { take(io_.lowLevelProvider->wrapUnixSocketFd(kj::AutoCloseFd(connection.release()))); }
 
 kj::Promise<void> Listener::acceptLoop() {
   return receiver_->accept().then(
@@ -104,11 +104,13 @@ void Listener::take(kj::Own<kj::AsyncIoStream> stream) {
     const Peer peer = peerOf(*fd);
     size_t& mine = perUser_[peer.uid];
     if (total_ >= kMaxConnections || (peer.uid != 0 && mine >= kMaxPerUser)) {
-      refused_(peer, "too many connections (" + std::to_string(total_) + " in all, " + std::to_string(mine) + " of uid " + std::to_string(peer.uid) + ")");
+      refused_(peer, "too many connections (" + std::to_string(total_) + " in all, " + std::to_string(mine) + " of uid " +
+                         std::to_string(peer.uid) + ")");
       return;
     }
     ++total_, ++mine;
-    auto connection = kj::heap<Connection>(stream.downcast<kj::AsyncCapabilityStream>(), io_.provider->getTimer(), bootstrap_(peer), Limits{});
+    auto connection =
+        kj::heap<Connection>(stream.downcast<kj::AsyncCapabilityStream>(), io_.provider->getTimer(), bootstrap_(peer), Limits{});
     auto gone = connection->onDisconnect();
     open_.add(gone.attach(kj::mv(connection), kj::defer([this, uid = peer.uid] {
                             --total_;

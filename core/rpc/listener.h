@@ -16,8 +16,8 @@
 
 namespace rauha::rpc {
 
-// A listening socket at `directory`/`name`, mode 0600, or 0660 with the group when `group` is not empty and exists. A stale file is replaced;
-// the caller holds the instance's lock, so no living daemon loses its socket. Any path length (bound through /proc/self/fd).
+// A listening socket at `directory`/`name`, mode 0600, or 0660 with the group when `group` is not empty and exists. A stale file is
+// replaced; the caller holds the instance's lock, so no living daemon loses its socket. Any path length (bound through /proc/self/fd).
 UniqueFd listenAt(const std::string& directory, const std::string& name, const std::string& group);
 // The socket that systemd passed (LISTEN_FDS, sd_listen_fds(3)), or none. Clears the variables.
 UniqueFd listenFromSystemd();
@@ -41,8 +41,8 @@ class Listener final : private kj::TaskSet::ErrorHandler {
   void taskFailed(kj::Exception&& exception) override;
   void take(kj::Own<kj::AsyncIoStream> stream);
   kj::Promise<void> acceptLoop();
-  static constexpr size_t kMaxConnections = 1024;     // of all users
-  static constexpr size_t kMaxPerUser = 64;           // of one uid other than root
+  static constexpr size_t kMaxConnections = 1024;  // of all users
+  static constexpr size_t kMaxPerUser = 64;        // of one uid other than root
   kj::AsyncIoContext& io_;
   Bootstrap bootstrap_;
   Refused refused_;

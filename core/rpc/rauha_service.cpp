@@ -36,7 +36,8 @@ Task<UniqueFd> takeDescriptor(schema::Descriptor::Client descriptor, bool presen
   if (!present) co_return UniqueFd();
   kj::Maybe<int> fd = co_await descriptor.getFd();
   KJ_IF_MAYBE (number, fd) co_return duplicate(*number);
-  throw Error("usage", Code::invalid, std::string(what) + ": the client sent no descriptor", "connect through the Unix socket with descriptor passing enabled");
+  throw Error("usage", Code::invalid, std::string(what) + ": the client sent no descriptor",
+              "connect through the Unix socket with descriptor passing enabled");
 }
 
 void writeZone(schema::ZoneInfo::Builder out, const Zone& zone) {
@@ -150,9 +151,11 @@ class RauhaServer final : public schema::Rauha::Server {
   kj::Promise<void> shutdown(ShutdownContext context) override {
     const bool force = context.getParams().getForce();
     if (peer_.uid != 0 && peer_.uid != geteuid())
-      writeOutcome(context.getResults().initOutcome(), Error("daemon", Code::denied, "uid " + std::to_string(peer_.uid) + " may not stop the daemon", "ask root"));
+      writeOutcome(context.getResults().initOutcome(),
+                   Error("daemon", Code::denied, "uid " + std::to_string(peer_.uid) + " may not stop the daemon", "ask root"));
     else if (services_.tasks.running() > 0 && !force)
-      writeOutcome(context.getResults().initOutcome(), Error("daemon", Code::busy, std::to_string(services_.tasks.running()) + " tasks run", "wait for them, or add --force to cancel them"));
+      writeOutcome(context.getResults().initOutcome(), Error("daemon", Code::busy, std::to_string(services_.tasks.running()) + " tasks run",
+                                                             "wait for them, or add --force to cancel them"));
     else
       services_.requestShutdown("a client asked for it");
     return kj::READY_NOW;
@@ -223,9 +226,11 @@ class RauhaServer final : public schema::Rauha::Server {
     out.peer = peer_;
     if (params.hasStdout()) out.stdoutSink = params.getStdout();
     if (params.hasStderr()) out.stderrSink = params.getStderr();
-    auto repo = takeDescriptor(request.hasRepo() ? request.getRepo() : schema::Descriptor::Client(nullptr), request.hasRepo(), "the repository");
+    auto repo =
+        takeDescriptor(request.hasRepo() ? request.getRepo() : schema::Descriptor::Client(nullptr), request.hasRepo(), "the repository");
     out.repo = co_await kj::mv(repo);
-    auto imageSource = takeDescriptor(request.hasImageSource() ? request.getImageSource() : schema::Descriptor::Client(nullptr), request.hasImageSource(), "the image");
+    auto imageSource = takeDescriptor(request.hasImageSource() ? request.getImageSource() : schema::Descriptor::Client(nullptr),
+                                      request.hasImageSource(), "the image");
     out.imageSource = co_await kj::mv(imageSource);
     const bool wantsStdin = out.stdin;
     auto task = services_.tasks.run(std::move(out));
@@ -264,8 +269,11 @@ class RauhaServer final : public schema::Rauha::Server {
   Task<void> runDeleteZone(DeleteZoneContext context) {
     const auto params = context.getParams();
     const auto zone = services_.zones.find(text(params.getName()));
-    if (zone->temporary) throw Error("zone", Code::conflict, "zone '" + zone->name + "' belongs to the running task " + zone->taskId, "cancel the task instead", zone->name);
-    if (!params.getForce() && services_.tasks.usesZone(zone->id)) throw Error("zone", Code::busy, "a task runs in zone '" + zone->name + "'", "add --force to end it", zone->name);
+    if (zone->temporary)
+      throw Error("zone", Code::conflict, "zone '" + zone->name + "' belongs to the running task " + zone->taskId,
+                  "cancel the task instead", zone->name);
+    if (!params.getForce() && services_.tasks.usesZone(zone->id))
+      throw Error("zone", Code::busy, "a task runs in zone '" + zone->name + "'", "add --force to end it", zone->name);
     const std::string id = zone->id;
     co_await services_.zones.destroy(id);
     co_await services_.tasks.releaseImage(id);
@@ -298,7 +306,8 @@ class RauhaServer final : public schema::Rauha::Server {
   Task<void> runInspectImage(InspectImageContext context) {
     const auto params = context.getParams();
     const auto request = imageRequest(text(params.getReference()), -1);
-    auto taken = takeDescriptor(params.hasSource() ? context.getParams().getSource() : schema::Descriptor::Client(nullptr), params.hasSource(), "the image");
+    auto taken = takeDescriptor(params.hasSource() ? context.getParams().getSource() : schema::Descriptor::Client(nullptr),
+                                params.hasSource(), "the image");
     auto source = std::make_shared<UniqueFd>();
     *source = co_await kj::mv(taken);
     auto pending = services_.workers.run([this, request, source] {
@@ -321,7 +330,8 @@ class RauhaServer final : public schema::Rauha::Server {
     const auto params = context.getParams();
     auto request = imageRequest(text(params.getReference()), -1);
     request.name = text(params.getName());
-    auto taken = takeDescriptor(params.hasSource() ? context.getParams().getSource() : schema::Descriptor::Client(nullptr), params.hasSource(), "the image");
+    auto taken = takeDescriptor(params.hasSource() ? context.getParams().getSource() : schema::Descriptor::Client(nullptr),
+                                params.hasSource(), "the image");
     auto source = std::make_shared<UniqueFd>();
     *source = co_await kj::mv(taken);
     auto pending = services_.workers.run([this, request, source] {
@@ -331,7 +341,8 @@ class RauhaServer final : public schema::Rauha::Server {
     });
     const auto image = co_await kj::mv(pending);
     image::writeInfo(context.getResults().initImage(), image);
-    emit(names::kImageImported, "image " + image.info.reference + " imported", {{"reference", image.info.reference}, {"digest", image.info.digest}});
+    emit(names::kImageImported, "image " + image.info.reference + " imported",
+         {{"reference", image.info.reference}, {"digest", image.info.digest}});
   }
 
   Task<void> runDoctor(DoctorContext context) {

@@ -6,7 +6,8 @@ kj::Promise<void> Capture::write(WriteContext context) {
   const auto chunk = context.getParams().getChunk();
   state_->total += chunk.size();
   if (state_->kept.size() < state_->limit)
-    state_->kept.append(reinterpret_cast<const char*>(chunk.begin()), std::min<uint64_t>(chunk.size(), state_->limit - state_->kept.size()));
+    state_->kept.append(reinterpret_cast<const char*>(chunk.begin()),
+                        std::min<uint64_t>(chunk.size(), state_->limit - state_->kept.size()));
   KJ_IF_MAYBE (sink, forward_) {
     auto request = sink->writeRequest(capnp::MessageSize{chunk.size() / 8 + 16, 0});
     request.setChunk(chunk);

@@ -20,7 +20,8 @@ class Capture final : public schema::ByteSink::Server {
     uint64_t limit;
   };
   // The state is shared with the task: a shim may hold the capability longer than the task lives. `forward` may be absent.
-  Capture(std::shared_ptr<State> state, kj::Maybe<schema::ByteSink::Client> forward) : state_(std::move(state)), forward_(kj::mv(forward)) {}
+  Capture(std::shared_ptr<State> state, kj::Maybe<schema::ByteSink::Client> forward)
+      : state_(std::move(state)), forward_(kj::mv(forward)) {}
   kj::Promise<void> write(WriteContext context) override;
   kj::Promise<void> end(EndContext context) override;
 

@@ -19,24 +19,36 @@ using schema::TaskStatus;
 
 const char* statusName(TaskStatus status) {
   switch (status) {
-    case TaskStatus::SUCCEEDED: return "succeeded";
-    case TaskStatus::FAILED: return "failed";
-    case TaskStatus::TIMED_OUT: return "timed_out";
-    case TaskStatus::OUT_OF_MEMORY: return "out_of_memory";
-    case TaskStatus::KILLED: return "killed";
-    case TaskStatus::CANCELLED: return "cancelled";
-    case TaskStatus::RUNTIME_ERROR: return "runtime_error";
+    case TaskStatus::SUCCEEDED:
+      return "succeeded";
+    case TaskStatus::FAILED:
+      return "failed";
+    case TaskStatus::TIMED_OUT:
+      return "timed_out";
+    case TaskStatus::OUT_OF_MEMORY:
+      return "out_of_memory";
+    case TaskStatus::KILLED:
+      return "killed";
+    case TaskStatus::CANCELLED:
+      return "cancelled";
+    case TaskStatus::RUNTIME_ERROR:
+      return "runtime_error";
   }
   return "runtime_error";
 }
 
 std::string_view eventName(TaskStatus status) {
   switch (status) {
-    case TaskStatus::TIMED_OUT: return names::kTaskTimedOut;
-    case TaskStatus::OUT_OF_MEMORY: return names::kTaskOutOfMemory;
-    case TaskStatus::CANCELLED: return names::kTaskCancelled;
-    case TaskStatus::RUNTIME_ERROR: return names::kTaskFailed;
-    default: return names::kTaskFinished;
+    case TaskStatus::TIMED_OUT:
+      return names::kTaskTimedOut;
+    case TaskStatus::OUT_OF_MEMORY:
+      return names::kTaskOutOfMemory;
+    case TaskStatus::CANCELLED:
+      return names::kTaskCancelled;
+    case TaskStatus::RUNTIME_ERROR:
+      return names::kTaskFailed;
+    default:
+      return names::kTaskFinished;
   }
 }
 
@@ -94,8 +106,10 @@ void TaskRun::writeEvidence(schema::TaskResult::Builder out) {
     setText(capnp::Text::Reader(clean.c_str(), clean.size()));
     if (!isUtf8(state.kept)) setBase64(base64(state.kept));
   };
-  output(*stdout_, [&](capnp::Text::Reader t) { out.setStdout(t); }, [&](const std::string& t) { out.setStdoutBase64(t); });
-  output(*stderr_, [&](capnp::Text::Reader t) { out.setStderr(t); }, [&](const std::string& t) { out.setStderrBase64(t); });
+  output(
+      *stdout_, [&](capnp::Text::Reader t) { out.setStdout(t); }, [&](const std::string& t) { out.setStdoutBase64(t); });
+  output(
+      *stderr_, [&](capnp::Text::Reader t) { out.setStderr(t); }, [&](const std::string& t) { out.setStderrBase64(t); });
   writeOutput(*stdout_, out.initStdoutStats());
   writeOutput(*stderr_, out.initStderrStats());
   if (posture_)
@@ -126,7 +140,8 @@ void TaskRun::writeTimes(schema::TaskResult::Builder out, int64_t now) {
 
 void TaskRun::emitEnd(TaskStatus status) {
   const bool bad = status == TaskStatus::TIMED_OUT || status == TaskStatus::OUT_OF_MEMORY || status == TaskStatus::RUNTIME_ERROR;
-  emit(eventName(status), bad ? Severity::warning : Severity::info, std::string("task ended: ") + statusName(status), {{"status", statusName(status)}});
+  emit(eventName(status), bad ? Severity::warning : Severity::info, std::string("task ended: ") + statusName(status),
+       {{"status", statusName(status)}});
   for (const auto& [stream, state] : {std::pair{"stdout", stdout_}, std::pair{"stderr", stderr_}})
     if (state->total > state->kept.size())
       emit(names::kTaskOutputTruncated, Severity::notice, std::string(stream) + " was cut in the result",
@@ -156,7 +171,8 @@ void TaskRun::finish(std::optional<Error> failure) {
     const auto words = capnp::messageToFlatArray(*message);
     const auto bytes = words.asBytes();
     try {
-      service_.store_.finishTask(task_->request.id, statusName(out.getStatus()), finished, std::string_view(reinterpret_cast<const char*>(bytes.begin()), bytes.size()));
+      service_.store_.finishTask(task_->request.id, statusName(out.getStatus()), finished,
+                                 std::string_view(reinterpret_cast<const char*>(bytes.begin()), bytes.size()));
     } catch (const Error& e) {
       // The client still gets its result; the record stays open and the next start closes it.
       emit(names::kEvidenceStoreFailed, Severity::error, "the result of task " + task_->request.id + " is not in the store: " + e.text());

@@ -33,7 +33,8 @@ void TaskRun::stage(const char* name) {
   lastStageNs_ = now;
 }
 
-void TaskRun::emit(std::string_view name, Severity severity, std::string message, std::vector<std::pair<std::string, std::string>> attributes) {
+void TaskRun::emit(std::string_view name, Severity severity, std::string message,
+                   std::vector<std::pair<std::string, std::string>> attributes) {
   evidence::Event event;
   event.name = name;
   event.severity = severity;
@@ -68,14 +69,17 @@ void TaskRun::record() {
 void TaskRun::checkRepoMode() const {
   const auto& request = task_->request;
   if (request.repoMode == schema::RepoMode::OVERLAY)
-    throw Error("repository", Code::unsupported, "repository mode 'overlay' is not available in this version", "use --repo-mode ro, or --repo-mode rw to let the task write to the tree", request.repoPath);
+    throw Error("repository", Code::unsupported, "repository mode 'overlay' is not available in this version",
+                "use --repo-mode ro, or --repo-mode rw to let the task write to the tree", request.repoPath);
   if ((request.repoMode == schema::RepoMode::NONE) != !request.repo)
-    throw Error("repository", Code::invalid, "a repository needs its descriptor and a mode", "pass --repo-path and --repo-mode together", request.repoPath);
+    throw Error("repository", Code::invalid, "a repository needs its descriptor and a mode", "pass --repo-path and --repo-mode together",
+                request.repoPath);
 }
 
 Task<void> TaskRun::prepare() {
   auto& request = task_->request;
-  if (request.argv.empty() || request.argv[0].empty()) throw Error("usage", Code::invalid, "no command was given", "write it after --, as in: rauha sandbox --image host -- /bin/true");
+  if (request.argv.empty() || request.argv[0].empty())
+    throw Error("usage", Code::invalid, "no command was given", "write it after --, as in: rauha sandbox --image host -- /bin/true");
   checkRepoMode();
   policy_ = request.policyToml.empty() ? policy::builtinPolicy("task") : policy::parsePolicy(request.policyToml, request.policySource);
 
@@ -89,7 +93,8 @@ Task<void> TaskRun::prepare() {
   options.cancel = task_->token_;
   options.deadlineNs = monotonicNs() + kImageDeadlineNs;
   leased_ = true;
-  auto imagePromise = service_.workers_.run([this, imageRequest, options] { return service_.images_.resolve(options, imageRequest); }).eagerlyEvaluate(nullptr);
+  auto imagePromise = service_.workers_.run([this, imageRequest, options] { return service_.images_.resolve(options, imageRequest); })
+                          .eagerlyEvaluate(nullptr);
 
   ZoneRequest zoneRequest{zoneId_, request.zoneName, policy::parsePolicy(policy_->toml(), policy_->get().getSource().cStr())};
   zoneRequest.temporary = !request.keepZone;
@@ -115,7 +120,9 @@ Task<void> TaskRun::prepare() {
     if (!failure) failure = currentError("image");
   }
   if (failure) throw *failure;
-  for (const auto& waived : request.waived) emit(names::kPolicyDegraded, Severity::warning, "the required layer " + waived + " may be missing: waived by --allow-degraded", {{"layer", waived}});
+  for (const auto& waived : request.waived)
+    emit(names::kPolicyDegraded, Severity::warning, "the required layer " + waived + " may be missing: waived by --allow-degraded",
+         {{"layer", waived}});
 }
 
 image::ContainerRequest TaskRun::containerRequest() {
@@ -191,7 +198,8 @@ Task<void> TaskRun::startProcess() {
   started_ = true;
   stage("start");
   emit(names::kTaskStarted, Severity::info, "task runs", {{"command", request.argv[0]}, {"image", image_->info.reference}});
-  auto waiting = process.waitRequest().send().then([this](capnp::Response<schema::Process::WaitResults>&& response) { exit_ = kj::mv(response); });
+  auto waiting =
+      process.waitRequest().send().then([this](capnp::Response<schema::Process::WaitResults>&& response) { exit_ = kj::mv(response); });
   waited_ = waiting.fork();
 }
 
@@ -205,7 +213,8 @@ Task<TaskRun::End> TaskRun::waitForEnd() {
   auto& waited = KJ_ASSERT_NONNULL(waited_);
   kj::Promise<End> any = waited.addBranch().then([] { return End::exited; }, [](kj::Exception&&) { return End::lost; });
   any = any.exclusiveJoin(task_->cancelRequested_.addBranch().then([] { return End::cancelled; }));
-  if (const uint64_t ms = timeoutMs(); ms > 0) any = any.exclusiveJoin(service_.timer_.afterDelay(ms * kj::MILLISECONDS).then([] { return End::timedOut; }));
+  if (const uint64_t ms = timeoutMs(); ms > 0)
+    any = any.exclusiveJoin(service_.timer_.afterDelay(ms * kj::MILLISECONDS).then([] { return End::timedOut; }));
   const End end = co_await kj::mv(any);
   co_return end;
 }
@@ -244,7 +253,9 @@ Task<void> TaskRun::runToEnd() {
   stage("run");
   const bool cutOff = end_ == End::cancelled || end_ == End::timedOut;
   if (cutOff) co_await endZone(end_);
-  if (exit_ == nullptr && !cutOff) throw Error("zone", Code::io, "the shim of zone " + zoneId_ + " was lost while the task ran", "run it again; `rauha doctor` tells whether something is wrong with this machine", zoneId_);
+  if (exit_ == nullptr && !cutOff)
+    throw Error("zone", Code::io, "the shim of zone " + zoneId_ + " was lost while the task ran",
+                "run it again; `rauha doctor` tells whether something is wrong with this machine", zoneId_);
 }
 
 Task<void> TaskRun::cleanUp() {

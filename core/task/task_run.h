@@ -33,7 +33,8 @@ class TaskRun final {
   void writeFailure(schema::TaskResult::Builder out, const Error& error);
   void writeTimes(schema::TaskResult::Builder out, int64_t now);
   void writeEvidence(schema::TaskResult::Builder out);
-  void emit(std::string_view name, evidence::Severity severity, std::string message, std::vector<std::pair<std::string, std::string>> attributes = {});
+  void emit(std::string_view name, evidence::Severity severity, std::string message,
+            std::vector<std::pair<std::string, std::string>> attributes = {});
   void emitEnd(schema::TaskStatus status);
   void checkRepoMode() const;
   image::ContainerRequest containerRequest();

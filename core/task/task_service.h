@@ -73,7 +73,8 @@ class RunningTask final {
 class TaskService final : private kj::TaskSet::ErrorHandler {
  public:
   // All references outlive the service.
-  TaskService(kj::Timer& timer, WorkerPool& workers, plugin::ImageSource& images, ZoneService& zones, store::Store& store, evidence::EventBus& events);
+  TaskService(kj::Timer& timer, WorkerPool& workers, plugin::ImageSource& images, ZoneService& zones, store::Store& store,
+              evidence::EventBus& events);
   // Begins; returns at once. Recorded in the store before anything is built.
   std::shared_ptr<RunningTask> run(TaskRequest request);
   // Closes the records of tasks whose daemon died. Once at start. Returns how many.

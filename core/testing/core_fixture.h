@@ -14,7 +14,13 @@ namespace rauha::testing {
 
 class CoreFixture : public ::testing::Test {
  protected:
-  CoreFixture() : io_(kj::setupAsyncIo()), directory_(makeDirectory()), store_(directory_), workers_(2, 64), backend_(io_), zones_(*io_.lowLevelProvider, workers_, backend_, store_, events_, directory_) {}
+  CoreFixture()
+      : io_(kj::setupAsyncIo()),
+        directory_(makeDirectory()),
+        store_(directory_),
+        workers_(2, 64),
+        backend_(io_),
+        zones_(*io_.lowLevelProvider, workers_, backend_, store_, events_, directory_) {}
   ~CoreFixture() noexcept override { std::filesystem::remove_all(directory_); }
 
   static std::string makeDirectory() {
@@ -24,7 +30,9 @@ class CoreFixture : public ::testing::Test {
     return path;
   }
   template <typename T>
-  T wait(Task<T> task) { return kj::mv(task).promise().wait(io_.waitScope); }
+  T wait(Task<T> task) {
+    return kj::mv(task).promise().wait(io_.waitScope);
+  }
 
   ZoneRequest zoneRequest(const std::string& name, bool temporary = false, const char* policy = "standard") {
     ZoneRequest request{newId("zone"), name, policy::builtinPolicy(policy), temporary, "", 0, false, {}};

@@ -1,6 +1,6 @@
 #pragma once
-// A backend and an image source without kernel objects, for tests of core. Each call can be told to fail. The agent behind a fake zone runs on
-// the test's own event loop, and does what its script says.
+// A backend and an image source without kernel objects, for tests of core. Each call can be told to fail. The agent behind a fake zone runs
+// on the test's own event loop, and does what its script says.
 //
 // Threads: the backend's calls come on workers; everything scripted is set before they do.
 
@@ -30,8 +30,8 @@ struct AgentScript {
   int exitCode = 0;
   int signaled = 0;
   bool outOfMemory = false;
-  bool runsForEver = false;             // until a signal or killAll
-  bool ignoresSignals = false;          // only killAll ends it
+  bool runsForEver = false;     // until a signal or killAll
+  bool ignoresSignals = false;  // only killAll ends it
   bool seccomp = true;
 };
 
@@ -132,7 +132,8 @@ class FakeBackend final : public plugin::Backend {
     handle.shimPid = 4321;
     handle.idBase = 1879048192;
     handle.idCount = 65536;
-    for (const char* layer : {"user_namespace", "cgroup_cpu", "cgroup_memory", "cgroup_pids", "network"}) handle.layers.push_back({layer, plugin::LayerState::full, "fake", "", ""});
+    for (const char* layer : {"user_namespace", "cgroup_cpu", "cgroup_memory", "cgroup_pids", "network"})
+      handle.layers.push_back({layer, plugin::LayerState::full, "fake", "", ""});
     handle.layers.push_back({"cgroup_io", plugin::LayerState::partial, "v1 hybrid", "buffered writes escape", ""});
     std::lock_guard lock(mutex_);
     zones_.insert(spec.id);
@@ -192,7 +193,9 @@ class FakeBackend final : public plugin::Backend {
   UniqueFd serve(std::string id) {
     int ends[2];
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) != 0) throwErrno("backend", "socketpair");
-    executor_.executeSync([&] { servers_[id] = std::make_unique<Server>(io_.lowLevelProvider->wrapSocketFd(kj::AutoCloseFd(ends[1])), kj::heap<FakeAgent>(script)); });
+    executor_.executeSync([&] {
+      servers_[id] = std::make_unique<Server>(io_.lowLevelProvider->wrapSocketFd(kj::AutoCloseFd(ends[1])), kj::heap<FakeAgent>(script));
+    });
     return UniqueFd(ends[0]);
   }
   const std::string name_ = "fake";

@@ -22,8 +22,9 @@ std::string firstDifference(capnp::DynamicStruct::Reader now, capnp::DynamicStru
 std::string unchangeableDifference(schema::Policy::Reader now, schema::Policy::Reader next) {
   const std::string top = firstDifference(now, next, {"name", "digest", "source", "resources", "require"});
   if (!top.empty()) return top == "userNamespace" ? "user_namespace" : top;
-  const std::string limit = firstDifference(now.getResources(), next.getResources(),
-                                            {"cpuMillis", "cpuWeight", "memoryBytes", "pids", "ioWeight", "ioReadBps", "ioWriteBps", "timeoutMs", "stopGraceMs", "outputBytes"});
+  const std::string limit = firstDifference(
+      now.getResources(), next.getResources(),
+      {"cpuMillis", "cpuWeight", "memoryBytes", "pids", "ioWeight", "ioReadBps", "ioWriteBps", "timeoutMs", "stopGraceMs", "outputBytes"});
   if (limit.empty()) return {};
   return limit == "openFiles" ? "resources.open_files" : limit == "coreBytes" ? "resources.core" : "resources." + limit;
 }

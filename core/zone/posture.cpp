@@ -13,7 +13,7 @@ namespace {
 using plugin::Layer;
 using plugin::LayerState;
 
-constexpr std::array<const char*, 10> kNames = {"user_namespace", "seccomp",    "landlock",  "capabilities", "cgroup_cpu",
+constexpr std::array<const char*, 10> kNames = {"user_namespace", "seccomp",     "landlock",  "capabilities", "cgroup_cpu",
                                                 "cgroup_memory",  "cgroup_pids", "cgroup_io", "network",      "enforcer"};
 
 std::string text(capnp::Text::Reader t) { return {t.begin(), t.size()}; }
@@ -26,7 +26,8 @@ bool ofProcess(std::string_view name) { return name == "seccomp" || name == "lan
 
 }  // namespace
 
-Posture boundaryPosture(const std::vector<Layer>& backendLayers, schema::Policy::Reader policy, uint32_t idBase, uint32_t idCount, const std::string& backend) {
+Posture boundaryPosture(const std::vector<Layer>& backendLayers, schema::Policy::Reader policy, uint32_t idBase, uint32_t idCount,
+                        const std::string& backend) {
   Posture posture;
   posture.backend = backend;
   for (const char* name : kNames) {
@@ -34,16 +35,25 @@ Posture boundaryPosture(const std::vector<Layer>& backendLayers, schema::Policy:
     if (it != backendLayers.end())
       posture.layers.push_back(*it);
     else
-      posture.layers.push_back({name, LayerState::missing, "", ofProcess(name) ? "nothing runs in the zone yet" : "the backend did not arm it", ""});
+      posture.layers.push_back(
+          {name, LayerState::missing, "", ofProcess(name) ? "nothing runs in the zone yet" : "the backend did not arm it", ""});
   }
   auto& enforcer = layerOf(posture, "enforcer");
-  enforcer = {"enforcer", LayerState::missing, "none", "no enforcer plugin is loaded", "this version has none; remove \"enforcer\" from the policy's require"};
+  enforcer = {"enforcer", LayerState::missing, "none", "no enforcer plugin is loaded",
+              "this version has none; remove \"enforcer\" from the policy's require"};
   for (const auto& layer : backendLayers)
-    if (layer.name.rfind("cgroup_", 0) == 0 && posture.cgroupLayout.empty()) posture.cgroupLayout = layer.detail.find("hybrid") != std::string::npos ? "hybrid" : "v2";
+    if (layer.name.rfind("cgroup_", 0) == 0 && posture.cgroupLayout.empty())
+      posture.cgroupLayout = layer.detail.find("hybrid") != std::string::npos ? "hybrid" : "v2";
   switch (policy.getNetwork().getMode()) {
-    case schema::NetworkMode::ISOLATED: posture.network = "isolated"; break;
-    case schema::NetworkMode::BRIDGED: posture.network = "bridged"; break;
-    case schema::NetworkMode::HOST: posture.network = "host"; break;
+    case schema::NetworkMode::ISOLATED:
+      posture.network = "isolated";
+      break;
+    case schema::NetworkMode::BRIDGED:
+      posture.network = "bridged";
+      break;
+    case schema::NetworkMode::HOST:
+      posture.network = "host";
+      break;
   }
   posture.userNamespace = idCount == 0 ? "host" : "private " + std::to_string(idBase) + "+" + std::to_string(idCount);
   utsname name{};
@@ -54,12 +64,14 @@ Posture boundaryPosture(const std::vector<Layer>& backendLayers, schema::Policy:
 void addProcessLayers(Posture& posture, schema::Layers::Reader layers) {
   auto& seccomp = layerOf(posture, "seccomp");
   posture.seccomp = layers.getSeccomp() ? "filter of " + std::to_string(layers.getSeccompRules()) + " instructions" : "none";
-  seccomp = {"seccomp", layers.getSeccomp() ? LayerState::full : LayerState::missing, posture.seccomp, layers.getSeccomp() ? "" : "no filter was loaded", ""};
+  seccomp = {"seccomp", layers.getSeccomp() ? LayerState::full : LayerState::missing, posture.seccomp,
+             layers.getSeccomp() ? "" : "no filter was loaded", ""};
   posture.landlockAbi = layers.getLandlockAbi();
   auto& landlock = layerOf(posture, "landlock");
   const bool armed = posture.landlockAbi > 0;
   landlock = {"landlock", armed ? LayerState::full : LayerState::missing, armed ? "ABI " + std::to_string(posture.landlockAbi) : "none",
-              armed ? "" : "the kernel has no Landlock, or it is switched off", armed ? "" : "boot with lsm=…,landlock (kernel 5.13 or later)"};
+              armed ? "" : "the kernel has no Landlock, or it is switched off",
+              armed ? "" : "boot with lsm=…,landlock (kernel 5.13 or later)"};
   for (const auto capability : layers.getCapabilities()) posture.capabilities.push_back(text(capability));
   auto& capabilities = layerOf(posture, "capabilities");
   capabilities = {"capabilities", layers.getNoNewPrivs() ? LayerState::full : LayerState::partial,
@@ -71,8 +83,10 @@ void addProcessLayers(Posture& posture, schema::Layers::Reader layers) {
 void checkWaivers(const std::vector<std::string>& waived) {
   for (const auto& name : waived)
     if (std::none_of(kNames.begin(), kNames.end(), [&](const char* n) { return name == n; }))
-      throw Error("usage", Code::invalid, "--allow-degraded " + name + ": no such layer",
-                  "layers: user_namespace, seccomp, landlock, capabilities, cgroup_cpu, cgroup_memory, cgroup_pids, cgroup_io, network, enforcer", name);
+      throw Error(
+          "usage", Code::invalid, "--allow-degraded " + name + ": no such layer",
+          "layers: user_namespace, seccomp, landlock, capabilities, cgroup_cpu, cgroup_memory, cgroup_pids, cgroup_io, network, enforcer",
+          name);
 }
 
 void checkRequired(const Posture& posture, schema::Policy::Reader policy, const std::vector<std::string>& waived, bool onlyBoundary) {
@@ -83,8 +97,11 @@ void checkRequired(const Posture& posture, schema::Policy::Reader policy, const 
     if (it != posture.layers.end() && it->state == LayerState::full) continue;
     if (std::find(waived.begin(), waived.end(), name) != waived.end()) continue;
     const std::string why = it == posture.layers.end() || it->reason.empty() ? "it is not armed" : it->reason;
-    throw Error("policy", Code::unsupported, "policy '" + text(policy.getName()) + "' requires the layer '" + name + "', which cannot be armed in full here: " + why,
-                "remove \"" + name + "\" from `require`, or run with --allow-degraded " + name + (it != posture.layers.end() && !it->remedy.empty() ? "; " + it->remedy : ""), name);
+    throw Error("policy", Code::unsupported,
+                "policy '" + text(policy.getName()) + "' requires the layer '" + name + "', which cannot be armed in full here: " + why,
+                "remove \"" + name + "\" from `require`, or run with --allow-degraded " + name +
+                    (it != posture.layers.end() && !it->remedy.empty() ? "; " + it->remedy : ""),
+                name);
   }
 }
 
@@ -94,7 +111,9 @@ void writePosture(schema::Posture::Builder out, const Posture& posture) {
     const auto& layer = posture.layers[i];
     layers[i].setName(layer.name);
     layers[i].setArmed(layer.state != LayerState::missing);
-    layers[i].setDetail(layer.reason.empty() ? layer.detail : layer.detail.empty() ? layer.reason : layer.detail + " (" + layer.reason + ")");
+    layers[i].setDetail(layer.reason.empty()   ? layer.detail
+                        : layer.detail.empty() ? layer.reason
+                                               : layer.detail + " (" + layer.reason + ")");
     layers[i].setWeaker(layer.state != LayerState::full);
   }
   out.setCgroupLayout(posture.cgroupLayout);

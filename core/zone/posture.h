@@ -29,11 +29,12 @@ struct Posture {
 };
 
 // Of a zone that stands but runs nothing yet: the process layers are what the backend announced.
-Posture boundaryPosture(const std::vector<plugin::Layer>& backendLayers, schema::Policy::Reader policy, uint32_t idBase, uint32_t idCount, const std::string& backend);
+Posture boundaryPosture(const std::vector<plugin::Layer>& backendLayers, schema::Policy::Reader policy, uint32_t idBase, uint32_t idCount,
+                        const std::string& backend);
 // Adds what the agent armed on a process.
 void addProcessLayers(Posture& posture, schema::Layers::Reader layers);
-// Throws Error "policy" (unsupported) for the first required layer that is not armed in full and not waived. `onlyBoundary` leaves out what only a process
-// can show (seccomp, landlock, capabilities).
+// Throws Error "policy" (unsupported) for the first required layer that is not armed in full and not waived. `onlyBoundary` leaves out what
+// only a process can show (seccomp, landlock, capabilities).
 void checkRequired(const Posture& posture, schema::Policy::Reader policy, const std::vector<std::string>& waived, bool onlyBoundary);
 // Refuses waivers of layers that do not exist. Throws Error "usage".
 void checkWaivers(const std::vector<std::string>& waived);

@@ -38,7 +38,9 @@ TEST_F(PostureTest, MissingEnforcerIsRefusedWhenRequired) {
 
 TEST_F(PostureTest, PartialIsNotEnough) {
   require("cgroup_io");
-  EXPECT_THROW(checkRequired(boundary({{"cgroup_io", LayerState::partial, "v1", "buffered writes escape", ""}}), policy_.asReader(), {}, true), Error);
+  EXPECT_THROW(
+      checkRequired(boundary({{"cgroup_io", LayerState::partial, "v1", "buffered writes escape", ""}}), policy_.asReader(), {}, true),
+      Error);
   checkRequired(boundary({{"cgroup_io", LayerState::full, "v2", "", ""}}), policy_.asReader(), {}, true);
 }
 

@@ -27,7 +27,8 @@ plugin::CallOptions callOptions() {
 }  // namespace
 
 Task<void> ZoneService::adopt(store::ZoneRow row) {
-  auto zone = std::make_shared<Zone>(policy::parsePolicy(row.policyToml, row.policySource.empty() ? "the zone's record" : row.policySource));
+  auto zone =
+      std::make_shared<Zone>(policy::parsePolicy(row.policyToml, row.policySource.empty() ? "the zone's record" : row.policySource));
   zone->id = row.id;
   zone->name = row.name;
   zone->taskId = row.taskId;
@@ -66,7 +67,8 @@ Task<size_t> ZoneService::removeStrangers(std::vector<std::string> keep) {
   const auto findings = co_await kj::mv(reconciling);
   for (const auto& finding : findings) {
     if (finding.action.rfind("removed", 0) == 0) ++removed;
-    emit(names::kReconcileObjectRemoved, Severity::notice, finding.zoneId, "", finding.object + ": " + finding.action, {{"object", finding.object}, {"action", finding.action}});
+    emit(names::kReconcileObjectRemoved, Severity::notice, finding.zoneId, "", finding.object + ": " + finding.action,
+         {{"object", finding.object}, {"action", finding.action}});
   }
   const std::set<std::string> known(keep.begin(), keep.end());
   const std::string zonesDirectory = stateDir_ + "/zones";
@@ -82,7 +84,9 @@ Task<size_t> ZoneService::removeStrangers(std::vector<std::string> keep) {
     return out;
   });
   const auto strays = co_await kj::mv(removing);
-  for (const auto& path : strays) emit(names::kReconcileObjectRemoved, Severity::notice, "", "", "directory " + path + ": removed", {{"object", path}, {"action", "removed"}});
+  for (const auto& path : strays)
+    emit(names::kReconcileObjectRemoved, Severity::notice, "", "", "directory " + path + ": removed",
+         {{"object", path}, {"action", "removed"}});
   co_return removed + strays.size();
 }
 
@@ -105,9 +109,11 @@ Task<size_t> ZoneService::reconcile() {
     }
     ++removed;
     if (failure)
-      emit(names::kZoneFailed, Severity::error, row.id, row.taskId, "zone " + row.name + " of an earlier daemon could not be removed: " + failure->text());
+      emit(names::kZoneFailed, Severity::error, row.id, row.taskId,
+           "zone " + row.name + " of an earlier daemon could not be removed: " + failure->text());
     else
-      emit(names::kReconcileZoneRemoved, Severity::notice, row.id, row.taskId, "zone " + row.name + " (" + row.state + ") of an earlier daemon: removed");
+      emit(names::kReconcileZoneRemoved, Severity::notice, row.id, row.taskId,
+           "zone " + row.name + " (" + row.state + ") of an earlier daemon: removed");
   }
   const size_t strangers = co_await removeStrangers(keep);
   co_return removed + strangers;

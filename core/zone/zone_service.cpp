@@ -41,16 +41,20 @@ void removeTree(const std::string& path) {
 
 const char* zoneStateName(ZoneState state) {
   switch (state) {
-    case ZoneState::creating: return "creating";
-    case ZoneState::ready: return "ready";
-    case ZoneState::deleting: return "deleting";
-    case ZoneState::failed: return "failed";
+    case ZoneState::creating:
+      return "creating";
+    case ZoneState::ready:
+      return "ready";
+    case ZoneState::deleting:
+      return "deleting";
+    case ZoneState::failed:
+      return "failed";
   }
   return "failed";
 }
 
-ZoneService::ZoneService(kj::LowLevelAsyncIoProvider& io, WorkerPool& workers, plugin::Backend& backend, store::Store& store, evidence::EventBus& events,
-                         std::string stateDir)
+ZoneService::ZoneService(kj::LowLevelAsyncIoProvider& io, WorkerPool& workers, plugin::Backend& backend, store::Store& store,
+                         evidence::EventBus& events, std::string stateDir)
     : io_(io), workers_(workers), backend_(backend), store_(store), events_(events), stateDir_(std::move(stateDir)), watches_(*this) {}
 
 void ZoneService::emit(std::string_view name, Severity severity, const std::string& zoneId, const std::string& taskId, std::string message,
@@ -73,21 +77,25 @@ plugin::ZoneSpec ZoneService::specOf(const Zone& zone, const ZoneRequest& reques
   spec.hostname = zone.name;
   spec.ephemeral = zone.temporary;
   if (policy.getNetwork().getMode() == schema::NetworkMode::BRIDGED)
-    throw Error("network", Code::unsupported, "policy '" + zone.policy.name() + "': network.mode = \"bridged\" needs a network plugin, and none is loaded",
-                "write `network.mode = \"isolated\"` (loopback only) in [network], or \"host\" in a policy of type privileged", "network.mode");
+    throw Error("network", Code::unsupported,
+                "policy '" + zone.policy.name() + "': network.mode = \"bridged\" needs a network plugin, and none is loaded",
+                "write `network.mode = \"isolated\"` (loopback only) in [network], or \"host\" in a policy of type privileged",
+                "network.mode");
   const auto hostUsers = policy::dangerous::HostUserNamespace::from(policy);
   const auto hostNetwork = policy::dangerous::HostNetwork::from(policy);
   policy::ZoneView view = policy::zoneView(policy, hostUsers ? &*hostUsers : nullptr, hostNetwork ? &*hostNetwork : nullptr);
   spec.usernsHost = (view.flags & RAUHA_ZONE_USERNS_HOST) != 0;
   spec.network = view.network == RAUHA_NETWORK_HOST ? plugin::ZoneNetwork::host : plugin::ZoneNetwork::isolated;
   for (auto& record : view.records)
-    if (record.tag != RAUHA_ZONE_REQUIRE) spec.records.push_back({record.tag, record.number, std::move(record.text)});  // those are below, without the waived ones
+    if (record.tag != RAUHA_ZONE_REQUIRE)
+      spec.records.push_back({record.tag, record.number, std::move(record.text)});  // those are below, without the waived ones
   if (request.noSuidBits) spec.records.push_back({RAUHA_ZONE_NO_SUID_BITS, 1, ""});
   for (const auto required : policy.getRequire()) {
     const std::string layer(required.begin(), required.size());
     // What only a process can show is checked when there is one.
     if (layer == "enforcer" || layer == "landlock" || layer == "capabilities" || layer == "seccomp") continue;
-    if (std::find(request.waived.begin(), request.waived.end(), layer) == request.waived.end()) spec.records.push_back({RAUHA_ZONE_REQUIRE, 0, layer});
+    if (std::find(request.waived.begin(), request.waived.end(), layer) == request.waived.end())
+      spec.records.push_back({RAUHA_ZONE_REQUIRE, 0, layer});
   }
   return spec;
 }
@@ -95,7 +103,8 @@ plugin::ZoneSpec ZoneService::specOf(const Zone& zone, const ZoneRequest& reques
 Task<void> ZoneService::build(std::shared_ptr<Zone> zone, ZoneRequest& request, Undo& undo) {
   checkWaivers(request.waived);
   if (!isName(zone->name))
-    throw Error("usage", Code::invalid, "zone name '" + zone->name + "' is not valid", "use 1 to 63 of a-z 0-9 . _ - beginning with a letter or digit", zone->name);
+    throw Error("usage", Code::invalid, "zone name '" + zone->name + "' is not valid",
+                "use 1 to 63 of a-z 0-9 . _ - beginning with a letter or digit", zone->name);
   const plugin::ZoneSpec spec = specOf(*zone, request);
   {
     // The enforcer is known to be missing before anything is built.
@@ -135,7 +144,8 @@ Task<void> ZoneService::build(std::shared_ptr<Zone> zone, ZoneRequest& request, 
   if (mkdir(scratch.c_str(), 0700) != 0 && errno != EEXIST) throwErrno("zone", "make directory " + scratch);
   undo.push("scratch directory " + scratch, [this, scratch] { return workers_.run([scratch] { removeTree(scratch); }); });
 
-  undo.push("boundary of " + zone->id, [this, id = zone->id] { return workers_.runSerial(id, [this, id] { backend_.destroyZone(callOptions(), id); }); });
+  undo.push("boundary of " + zone->id,
+            [this, id = zone->id] { return workers_.runSerial(id, [this, id] { backend_.destroyZone(callOptions(), id); }); });
   auto building = workers_.runSerial(zone->id, [this, spec] { return backend_.createZone(callOptions(), spec); });
   plugin::ZoneHandle handle = co_await kj::mv(building);
   zone->shimPid = handle.shimPid;
@@ -196,7 +206,8 @@ void ZoneService::watch(std::shared_ptr<Zone> zone) {
     self.emit(names::kZoneFailed, Severity::error, z->id, z->taskId, "the shim of zone " + z->name + " is gone");
   };
   // The agent must not be destroyed inside its own promise's continuation.
-  watches_.add(zone->agent->onLost().then([this, lost, weak = std::weak_ptr<Zone>(zone)] { return kj::evalLater([this, lost, weak] { lost(*this, weak); }); }));
+  watches_.add(zone->agent->onLost().then(
+      [this, lost, weak = std::weak_ptr<Zone>(zone)] { return kj::evalLater([this, lost, weak] { lost(*this, weak); }); }));
 }
 
 Task<void> ZoneService::takeDown(std::string id) {
@@ -253,14 +264,18 @@ std::vector<std::shared_ptr<Zone>> ZoneService::list() const {
 }
 
 Task<void> ZoneService::apply(std::shared_ptr<Zone> zone, policy::Policy next) {
-  if (zone->state != ZoneState::ready) throw Error("zone", Code::conflict, "zone '" + zone->name + "' is " + zoneStateName(zone->state), "delete it and create it anew", zone->name);
+  if (zone->state != ZoneState::ready)
+    throw Error("zone", Code::conflict, "zone '" + zone->name + "' is " + zoneStateName(zone->state), "delete it and create it anew",
+                zone->name);
   const auto fixed = unchangeableDifference(zone->policy.get(), next.get());
   if (!fixed.empty())
-    throw Error("policy", Code::unsupported, "'" + fixed + "' cannot change while zone '" + zone->name + "' lives", "delete the zone and create it with the new policy; only limits in [resources] can change", fixed);
+    throw Error("policy", Code::unsupported, "'" + fixed + "' cannot change while zone '" + zone->name + "' lives",
+                "delete the zone and create it with the new policy; only limits in [resources] can change", fixed);
   plugin::ZoneSpec spec;
   spec.id = zone->id;
   for (auto& record : policy::zoneRecords(next.get()))
-    if (record.tag <= RAUHA_ZONE_PIDS || (record.tag >= RAUHA_ZONE_IO_WEIGHT && record.tag <= RAUHA_ZONE_IO_WRITE_BPS)) spec.records.push_back({record.tag, record.number, std::move(record.text)});
+    if (record.tag <= RAUHA_ZONE_PIDS || (record.tag >= RAUHA_ZONE_IO_WEIGHT && record.tag <= RAUHA_ZONE_IO_WRITE_BPS))
+      spec.records.push_back({record.tag, record.number, std::move(record.text)});
   auto updating = workers_.runSerial(zone->id, [this, spec] { backend_.updateZone(callOptions(), spec); });
   co_await kj::mv(updating);
   store::ZoneRow row = *store_.zone(zone->id);

@@ -1,8 +1,9 @@
 #pragma once
 // Zones: made step by step with a way back for each step, kept in the store, taken down in reverse, found again after a restart.
 //
-// The store says what should exist, the kernel what does: intent is written before the act and confirmed after it, so that reconcile() can undo
-// what was cut off anywhere. One Zone object per living zone. Thread: the event loop; the backend's blocking calls run on workers, one at a time per zone.
+// The store says what should exist, the kernel what does: intent is written before the act and confirmed after it, so that reconcile() can
+// undo what was cut off anywhere. One Zone object per living zone. Thread: the event loop; the backend's blocking calls run on workers, one
+// at a time per zone.
 
 #include <kj/async-io.h>
 
@@ -44,20 +45,21 @@ struct Zone {
 };
 
 struct ZoneRequest {
-  std::string id;              // from newId("zone")
-  std::string name;            // empty: the id's
+  std::string id;    // from newId("zone")
+  std::string name;  // empty: the id's
   policy::Policy policy;
-  bool temporary = false;      // removed by reconcile when the daemon died; its shim ends with our connection
+  bool temporary = false;  // removed by reconcile when the daemon died; its shim ends with our connection
   std::string taskId;
   uint32_t ownerUid = 0;
-  bool noSuidBits = false;     // the repository is writable
+  bool noSuidBits = false;          // the repository is writable
   std::vector<std::string> waived;  // required layers that may be missing
 };
 
 class ZoneService final : private kj::TaskSet::ErrorHandler {
  public:
   // All references outlive the service.
-  ZoneService(kj::LowLevelAsyncIoProvider& io, WorkerPool& workers, plugin::Backend& backend, store::Store& store, evidence::EventBus& events, std::string stateDir);
+  ZoneService(kj::LowLevelAsyncIoProvider& io, WorkerPool& workers, plugin::Backend& backend, store::Store& store,
+              evidence::EventBus& events, std::string stateDir);
 
   // On failure everything that was done is undone again, and the error says which step failed.
   Task<std::shared_ptr<Zone>> create(ZoneRequest request);

@@ -123,7 +123,8 @@ TEST_F(ZoneServiceTest, ReconcileAdoptsUndoesAndRemoves) {
   EXPECT_EQ(zones_.find("kept")->state, ZoneState::ready);
   EXPECT_EQ(store_.zones().size(), 1u);
   EXPECT_TRUE(std::filesystem::is_empty(directory_ + "/zones"));
-  for (const char* name : {"reconcile.zone_adopted", "reconcile.zone_removed", "reconcile.object_removed"}) EXPECT_TRUE(emitted(name)) << name;
+  for (const char* name : {"reconcile.zone_adopted", "reconcile.zone_removed", "reconcile.object_removed"})
+    EXPECT_TRUE(emitted(name)) << name;
 }
 
 TEST_F(ZoneServiceTest, ZoneWhoseShimIsGoneIsKeptAsFailed) {

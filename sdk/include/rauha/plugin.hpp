@@ -28,7 +28,8 @@ inline std::string_view view(rauha_str s) noexcept { return s.ptr == nullptr ? s
 // What a plugin throws: a status that says what the caller may do, one line of text, and the remedy.
 class Error : public std::runtime_error {
  public:
-  Error(rauha_status status, const std::string& text, std::string hint = {}) : std::runtime_error(text), status_(status), hint_(std::move(hint)) {}
+  Error(rauha_status status, const std::string& text, std::string hint = {})
+      : std::runtime_error(text), status_(status), hint_(std::move(hint)) {}
   rauha_status status() const noexcept { return status_; }
   const std::string& hint() const noexcept { return hint_; }
 
@@ -96,13 +97,15 @@ class Call {
 template <typename T>
 T input(const T* raw, const char* what) {
   T out{};
-  if (raw == nullptr || raw->struct_size < 2 * sizeof(uint32_t)) throw Error(RAUHA_E_INVALID, std::string(what) + ": no struct given, or its struct_size is too small");
+  if (raw == nullptr || raw->struct_size < 2 * sizeof(uint32_t))
+    throw Error(RAUHA_E_INVALID, std::string(what) + ": no struct given, or its struct_size is too small");
   const size_t known = std::min<size_t>(raw->struct_size, sizeof(T));
   std::memcpy(static_cast<void*>(&out), raw, known);
   const auto* bytes = reinterpret_cast<const unsigned char*>(raw);
   for (size_t i = sizeof(T); i < raw->struct_size; ++i)
     if (bytes[i] != 0)
-      throw Error(RAUHA_E_UNSUPPORTED, std::string(what) + ": the caller sets bytes beyond the " + std::to_string(sizeof(T)) + " that this plugin (ABI 1." + std::to_string(RAUHA_ABI_MINOR) + ") knows");
+      throw Error(RAUHA_E_UNSUPPORTED, std::string(what) + ": the caller sets bytes beyond the " + std::to_string(sizeof(T)) +
+                                           " that this plugin (ABI 1." + std::to_string(RAUHA_ABI_MINOR) + ") knows");
   return out;
 }
 
@@ -135,7 +138,9 @@ struct Box {
   T impl;
 };
 template <typename T>
-Box<T>* box(rauha_instance* i) noexcept { return reinterpret_cast<Box<T>*>(i); }
+Box<T>* box(rauha_instance* i) noexcept {
+  return reinterpret_cast<Box<T>*>(i);
+}
 
 template <typename T, typename F>
 rauha_status run(rauha_instance* i, rauha_call* raw, F&& f) noexcept {
@@ -150,8 +155,11 @@ template <typename T>
 const rauha_backend_v1* backendTable() noexcept {
   using detail::run;
   static const rauha_backend_v1 table = {
-      sizeof(rauha_backend_v1), 0,
-      [](rauha_instance* i, rauha_call* c, const rauha_layer_sink* s) noexcept { return run<T>(i, c, [&](T& t, Call& k) { t.probe(k, *s); }); },
+      sizeof(rauha_backend_v1),
+      0,
+      [](rauha_instance* i, rauha_call* c, const rauha_layer_sink* s) noexcept {
+        return run<T>(i, c, [&](T& t, Call& k) { t.probe(k, *s); });
+      },
       [](rauha_instance* i, rauha_call* c, const rauha_zone_spec* z, const rauha_layer_sink* s, rauha_zone_handle* out) noexcept {
         return run<T>(i, c, [&](T& t, Call& k) {
           rauha_zone_handle h = t.createZone(k, input(z, "zone spec"), *s);
@@ -166,10 +174,18 @@ const rauha_backend_v1* backendTable() noexcept {
           std::memcpy(static_cast<void*>(out), &h, h.struct_size);
         });
       },
-      [](rauha_instance* i, rauha_call* c, const rauha_zone_spec* z) noexcept { return run<T>(i, c, [&](T& t, Call& k) { t.updateZone(k, input(z, "zone spec")); }); },
-      [](rauha_instance* i, rauha_call* c, rauha_str id) noexcept { return run<T>(i, c, [&](T& t, Call& k) { t.destroyZone(k, view(id)); }); },
-      [](rauha_instance* i, rauha_call* c, rauha_str id) noexcept { return run<T>(i, c, [&](T& t, Call& k) { t.checkZone(k, view(id)); }); },
-      [](rauha_instance* i, rauha_call* c, rauha_array ids, const rauha_finding_sink* s) noexcept { return run<T>(i, c, [&](T& t, Call& k) { t.reconcile(k, texts(ids), *s); }); },
+      [](rauha_instance* i, rauha_call* c, const rauha_zone_spec* z) noexcept {
+        return run<T>(i, c, [&](T& t, Call& k) { t.updateZone(k, input(z, "zone spec")); });
+      },
+      [](rauha_instance* i, rauha_call* c, rauha_str id) noexcept {
+        return run<T>(i, c, [&](T& t, Call& k) { t.destroyZone(k, view(id)); });
+      },
+      [](rauha_instance* i, rauha_call* c, rauha_str id) noexcept {
+        return run<T>(i, c, [&](T& t, Call& k) { t.checkZone(k, view(id)); });
+      },
+      [](rauha_instance* i, rauha_call* c, rauha_array ids, const rauha_finding_sink* s) noexcept {
+        return run<T>(i, c, [&](T& t, Call& k) { t.reconcile(k, texts(ids), *s); });
+      },
   };
   return &table;
 }
@@ -180,14 +196,27 @@ template <typename T>
 const rauha_image_v1* imageTable() noexcept {
   using detail::run;
   static const rauha_image_v1 table = {
-      sizeof(rauha_image_v1), 0,
-      [](rauha_instance* i, rauha_call* c, const rauha_image_request* r, const rauha_image_sink* s) noexcept { return run<T>(i, c, [&](T& t, Call& k) { t.resolve(k, input(r, "image request"), *s); }); },
-      [](rauha_instance* i, rauha_call* c, rauha_str lease) noexcept { return run<T>(i, c, [&](T& t, Call& k) { t.release(k, view(lease)); }); },
-      [](rauha_instance* i, rauha_call* c, const rauha_image_sink* s) noexcept { return run<T>(i, c, [&](T& t, Call& k) { t.list(k, *s); }); },
-      [](rauha_instance* i, rauha_call* c, const rauha_image_request* r, const rauha_image_sink* s) noexcept { return run<T>(i, c, [&](T& t, Call& k) { t.inspect(k, input(r, "image request"), *s); }); },
+      sizeof(rauha_image_v1),
+      0,
+      [](rauha_instance* i, rauha_call* c, const rauha_image_request* r, const rauha_image_sink* s) noexcept {
+        return run<T>(i, c, [&](T& t, Call& k) { t.resolve(k, input(r, "image request"), *s); });
+      },
+      [](rauha_instance* i, rauha_call* c, rauha_str lease) noexcept {
+        return run<T>(i, c, [&](T& t, Call& k) { t.release(k, view(lease)); });
+      },
+      [](rauha_instance* i, rauha_call* c, const rauha_image_sink* s) noexcept {
+        return run<T>(i, c, [&](T& t, Call& k) { t.list(k, *s); });
+      },
+      [](rauha_instance* i, rauha_call* c, const rauha_image_request* r, const rauha_image_sink* s) noexcept {
+        return run<T>(i, c, [&](T& t, Call& k) { t.inspect(k, input(r, "image request"), *s); });
+      },
       [](rauha_instance* i, rauha_call* c, rauha_str ref) noexcept { return run<T>(i, c, [&](T& t, Call& k) { t.remove(k, view(ref)); }); },
-      [](rauha_instance* i, rauha_call* c, const rauha_image_request* r, const rauha_image_sink* s) noexcept { return run<T>(i, c, [&](T& t, Call& k) { t.importImage(k, input(r, "image request"), *s); }); },
-      [](rauha_instance* i, rauha_call* c, rauha_array leases) noexcept { return run<T>(i, c, [&](T& t, Call& k) { t.reconcile(k, texts(leases)); }); },
+      [](rauha_instance* i, rauha_call* c, const rauha_image_request* r, const rauha_image_sink* s) noexcept {
+        return run<T>(i, c, [&](T& t, Call& k) { t.importImage(k, input(r, "image request"), *s); });
+      },
+      [](rauha_instance* i, rauha_call* c, rauha_array leases) noexcept {
+        return run<T>(i, c, [&](T& t, Call& k) { t.reconcile(k, texts(leases)); });
+      },
   };
   return &table;
 }
@@ -195,25 +224,31 @@ const rauha_image_v1* imageTable() noexcept {
 }  // namespace rauha::sdk
 
 // T(Host, std::string_view config) is the plugin's constructor; it may throw.
-#define RAUHA_DETAIL_PLUGIN(T, KIND, ID, TABLE, NAME, VERSION, LICENSE)                                                       \
-  RAUHA_PLUGIN_NOTE(KIND, NAME, VERSION);                                                                                     \
-  extern "C" RAUHA_EXPORT const rauha_plugin* rauha_plugin_entry_v1(void) noexcept {                                          \
-    using rauha::sdk::detail::Box;                                                                                            \
-    static const char* const provides[] = {ID, nullptr};                                                                      \
-    static const char* const requires_services[] = {nullptr};                                                                 \
-    static const rauha_plugin plugin = {                                                                                      \
-        sizeof(rauha_plugin), RAUHA_ABI_MINOR, NAME, VERSION, LICENSE, provides, requires_services,                           \
-        [](const rauha_host* host, rauha_call* call, rauha_str config, rauha_instance** out) noexcept {                       \
-          return rauha::sdk::Call(host, call).guard([&] {                                                                     \
-            *out = reinterpret_cast<rauha_instance*>(new Box<T>{host, T(rauha::sdk::Host(host), rauha::sdk::view(config))});  \
-          });                                                                                                                 \
-        },                                                                                                                    \
-        [](rauha_instance* i) noexcept { delete rauha::sdk::detail::box<T>(i); },                                             \
-        [](rauha_instance*, const char* id) noexcept -> const void* {                                                         \
-          return std::string_view(id) == ID ? static_cast<const void*>(TABLE) : nullptr;                                      \
-        }};                                                                                                                   \
-    return &plugin;                                                                                                           \
-  }                                                                                                                           \
+#define RAUHA_DETAIL_PLUGIN(T, KIND, ID, TABLE, NAME, VERSION, LICENSE)                                                      \
+  RAUHA_PLUGIN_NOTE(KIND, NAME, VERSION);                                                                                    \
+  extern "C" RAUHA_EXPORT const rauha_plugin* rauha_plugin_entry_v1(void) noexcept {                                         \
+    using rauha::sdk::detail::Box;                                                                                           \
+    static const char* const provides[] = {ID, nullptr};                                                                     \
+    static const char* const requires_services[] = {nullptr};                                                                \
+    static const rauha_plugin plugin = {                                                                                     \
+        sizeof(rauha_plugin),                                                                                                \
+        RAUHA_ABI_MINOR,                                                                                                     \
+        NAME,                                                                                                                \
+        VERSION,                                                                                                             \
+        LICENSE,                                                                                                             \
+        provides,                                                                                                            \
+        requires_services,                                                                                                   \
+        [](const rauha_host* host, rauha_call* call, rauha_str config, rauha_instance** out) noexcept {                      \
+          return rauha::sdk::Call(host, call).guard([&] {                                                                    \
+            *out = reinterpret_cast<rauha_instance*>(new Box<T>{host, T(rauha::sdk::Host(host), rauha::sdk::view(config))}); \
+          });                                                                                                                \
+        },                                                                                                                   \
+        [](rauha_instance* i) noexcept { delete rauha::sdk::detail::box<T>(i); },                                            \
+        [](rauha_instance*, const char* id) noexcept -> const void* {                                                        \
+          return std::string_view(id) == ID ? static_cast<const void*>(TABLE) : nullptr;                                     \
+        }};                                                                                                                  \
+    return &plugin;                                                                                                          \
+  }                                                                                                                          \
   static_assert(true)
 
 #define RAUHA_BACKEND_PLUGIN(T, NAME, VERSION, LICENSE) \

@@ -18,28 +18,28 @@ extern "C" {
 typedef struct rauha_image_request {
   uint32_t struct_size;
   uint32_t flags;
-  rauha_str reference;        /* "host", "oci:DIR[:tag]", "oci-archive:FILE", "docker-archive:FILE", "dir:PATH", or a stored name */
-  int32_t source_fd_borrow;   /* the directory or file of the reference, opened by the client with its own rights; -1: none given */
-  uint32_t caller_uid;        /* who asks */
+  rauha_str reference;      /* "host", "oci:DIR[:tag]", "oci-archive:FILE", "docker-archive:FILE", "dir:PATH", or a stored name */
+  int32_t source_fd_borrow; /* the directory or file of the reference, opened by the client with its own rights; -1: none given */
+  uint32_t caller_uid;      /* who asks */
   uint32_t caller_gid;
   uint32_t reserved;
-  rauha_str lease;            /* zone id that will use the layers; absent: inspect only, nothing is leased */
-  rauha_str name;             /* import: the name to store it under; absent: made from the reference */
+  rauha_str lease; /* zone id that will use the layers; absent: inspect only, nothing is leased */
+  rauha_str name;  /* import: the name to store it under; absent: made from the reference */
 } rauha_image_request;
 
-#define RAUHA_LAYER_ID_NONE 0u   /* owners are the host's */
-#define RAUHA_LAYER_ID_ZONE 1u   /* on-disk id N is the zone's id N */
-#define RAUHA_LAYER_ID_OWNER 2u  /* only the caller's ids are mapped, to the zone's run user */
+#define RAUHA_LAYER_ID_NONE 0u  /* owners are the host's */
+#define RAUHA_LAYER_ID_ZONE 1u  /* on-disk id N is the zone's id N */
+#define RAUHA_LAYER_ID_OWNER 2u /* only the caller's ids are mapped, to the zone's run user */
 typedef struct rauha_image_layer {
   uint32_t struct_size;
   uint32_t flags;
-  uint32_t id_mapping;        /* RAUHA_LAYER_ID_* */
-  int32_t directory_fd_borrow;/* the layer's directory when it has no path of the store's (`dir:`); the host duplicates it; else -1 */
-  rauha_str path;             /* absolute; absent when directory_fd_borrow is given */
-  rauha_str digest;           /* of the stored blob; absent: not hashed */
+  uint32_t id_mapping;         /* RAUHA_LAYER_ID_* */
+  int32_t directory_fd_borrow; /* the layer's directory when it has no path of the store's (`dir:`); the host duplicates it; else -1 */
+  rauha_str path;              /* absolute; absent when directory_fd_borrow is given */
+  rauha_str digest;            /* of the stored blob; absent: not hashed */
   rauha_str diff_id;
   rauha_str media_type;
-  uint64_t size;              /* bytes of the blob */
+  uint64_t size; /* bytes of the blob */
 } rauha_image_layer;
 
 /* For images that are assembled from pieces instead of layers ("host"): one entry of the fresh root. */
@@ -57,46 +57,47 @@ typedef struct rauha_image_mount {
   uint32_t reserved;
   uint64_t number;
   rauha_str source;
-  rauha_str target;           /* absolute, in the zone */
+  rauha_str target; /* absolute, in the zone */
 } rauha_image_mount;
 
 typedef struct rauha_image_info {
   uint32_t struct_size;
   uint32_t flags;
   rauha_str reference;
-  rauha_str digest;           /* of the manifest; absent: not hashed (dir, host) */
-  rauha_str source;           /* "oci", "oci-archive", "docker-archive", "dir", "host" */
-  rauha_str config_json;      /* OCI image configuration (whole document); absent: none */
-  uint64_t size;              /* unpacked bytes */
-  int64_t created_ns;         /* when it entered the store, CLOCK_REALTIME; 0: not stored */
+  rauha_str digest;      /* of the manifest; absent: not hashed (dir, host) */
+  rauha_str source;      /* "oci", "oci-archive", "docker-archive", "dir", "host" */
+  rauha_str config_json; /* OCI image configuration (whole document); absent: none */
+  uint64_t size;         /* unpacked bytes */
+  int64_t created_ns;    /* when it entered the store, CLOCK_REALTIME; 0: not stored */
 } rauha_image_info;
 
 /* Order per image: info, then its layers (lowest first) or mounts, then the next image. */
 typedef struct rauha_image_sink {
   uint32_t struct_size;
   uint32_t reserved;
-  void *context;
-  void (*info)(void *context, const rauha_image_info *) RAUHA_NOEXCEPT;
-  void (*layer)(void *context, const rauha_image_layer *) RAUHA_NOEXCEPT;
-  void (*mount)(void *context, const rauha_image_mount *) RAUHA_NOEXCEPT;
+  void* context;
+  void (*info)(void* context, const rauha_image_info*) RAUHA_NOEXCEPT;
+  void (*layer)(void* context, const rauha_image_layer*) RAUHA_NOEXCEPT;
+  void (*mount)(void* context, const rauha_image_mount*) RAUHA_NOEXCEPT;
 } rauha_image_sink;
 
 typedef struct rauha_image_v1 {
   uint32_t struct_size;
   uint32_t reserved;
   /* [worker] Makes the image's layers ready (verifying and unpacking what the store lacks) and pushes it. With a lease the layers stay
-   * until release. NOT_FOUND, INVALID (malformed reference or image), CORRUPT (digest mismatch), UNSUPPORTED (registry reference), LIMIT. */
-  rauha_status (*resolve)(rauha_instance *, rauha_call *, const rauha_image_request *, const rauha_image_sink *) RAUHA_NOEXCEPT;
+   * until release. NOT_FOUND, INVALID (malformed reference or image), CORRUPT (digest mismatch), UNSUPPORTED (registry reference), LIMIT.
+   */
+  rauha_status (*resolve)(rauha_instance*, rauha_call*, const rauha_image_request*, const rauha_image_sink*) RAUHA_NOEXCEPT;
   /* [worker] Ends the lease. Idempotent. */
-  rauha_status (*release)(rauha_instance *, rauha_call *, rauha_str lease) RAUHA_NOEXCEPT;
-  rauha_status (*list)(rauha_instance *, rauha_call *, const rauha_image_sink *) RAUHA_NOEXCEPT;                                 /* [worker] */
-  rauha_status (*inspect)(rauha_instance *, rauha_call *, const rauha_image_request *, const rauha_image_sink *) RAUHA_NOEXCEPT; /* [worker] */
+  rauha_status (*release)(rauha_instance*, rauha_call*, rauha_str lease) RAUHA_NOEXCEPT;
+  rauha_status (*list)(rauha_instance*, rauha_call*, const rauha_image_sink*) RAUHA_NOEXCEPT;                                /* [worker] */
+  rauha_status (*inspect)(rauha_instance*, rauha_call*, const rauha_image_request*, const rauha_image_sink*) RAUHA_NOEXCEPT; /* [worker] */
   /* [worker] Removes the name, and every layer that neither another image nor a lease needs. BUSY when a lease uses it. */
-  rauha_status (*remove)(rauha_instance *, rauha_call *, rauha_str reference) RAUHA_NOEXCEPT;
+  rauha_status (*remove)(rauha_instance*, rauha_call*, rauha_str reference) RAUHA_NOEXCEPT;
   /* [worker] Stores the image under a name; pushes what was stored. */
-  rauha_status (*import_image)(rauha_instance *, rauha_call *, const rauha_image_request *, const rauha_image_sink *) RAUHA_NOEXCEPT;
+  rauha_status (*import_image)(rauha_instance*, rauha_call*, const rauha_image_request*, const rauha_image_sink*) RAUHA_NOEXCEPT;
   /* [worker] Once after start: leases (array of rauha_str) that still live; all others and half-done files are removed. */
-  rauha_status (*reconcile)(rauha_instance *, rauha_call *, rauha_array leases) RAUHA_NOEXCEPT;
+  rauha_status (*reconcile)(rauha_instance*, rauha_call*, rauha_array leases) RAUHA_NOEXCEPT;
 } rauha_image_v1;
 
 #ifdef __cplusplus

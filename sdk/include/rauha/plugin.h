@@ -51,19 +51,19 @@ extern "C" {
  * plugin's own and are shown as INTERNAL with their number. */
 typedef int32_t rauha_status;
 #define RAUHA_OK 0
-#define RAUHA_E_INVALID 1     /* the request is wrong */
+#define RAUHA_E_INVALID 1 /* the request is wrong */
 #define RAUHA_E_NOT_FOUND 2
 #define RAUHA_E_EXISTS 3
 #define RAUHA_E_UNSUPPORTED 4 /* this machine or this plugin cannot */
 #define RAUHA_E_DENIED 5
-#define RAUHA_E_BUSY 6        /* again later */
+#define RAUHA_E_BUSY 6 /* again later */
 #define RAUHA_E_LIMIT 7
 #define RAUHA_E_CANCELLED 8
 #define RAUHA_E_DEADLINE 9
 #define RAUHA_E_IO 10
-#define RAUHA_E_CONFLICT 11   /* the object is in another state */
-#define RAUHA_E_CORRUPT 12    /* data does not verify */
-#define RAUHA_E_INTERNAL 13   /* a bug */
+#define RAUHA_E_CONFLICT 11 /* the object is in another state */
+#define RAUHA_E_CORRUPT 12  /* data does not verify */
+#define RAUHA_E_INTERNAL 13 /* a bug */
 
 #define RAUHA_LOG_DEBUG 0
 #define RAUHA_LOG_INFO 1
@@ -72,12 +72,12 @@ typedef int32_t rauha_status;
 
 /* UTF-8, not NUL-terminated, borrowed for the call. An absent text has ptr NULL and len 0. */
 typedef struct rauha_str {
-  const char *ptr;
+  const char* ptr;
   size_t len;
 } rauha_str;
 
 typedef struct rauha_array {
-  const void *ptr;
+  const void* ptr;
   uint32_t count;
   uint32_t stride; /* bytes from one element to the next */
 } rauha_array;
@@ -104,29 +104,29 @@ typedef struct rauha_record {
 typedef struct rauha_layer {
   uint32_t struct_size;
   uint32_t flags;
-  uint32_t state;     /* RAUHA_LAYER_* */
+  uint32_t state; /* RAUHA_LAYER_* */
   uint32_t reserved;
-  rauha_str name;     /* "seccomp", "cgroup_memory", … as in a policy's `require` */
-  rauha_str detail;   /* what was found or armed, one line */
-  rauha_str reason;   /* why it is not FULL */
-  rauha_str remedy;   /* what an operator can do */
+  rauha_str name;   /* "seccomp", "cgroup_memory", … as in a policy's `require` */
+  rauha_str detail; /* what was found or armed, one line */
+  rauha_str reason; /* why it is not FULL */
+  rauha_str remedy; /* what an operator can do */
 } rauha_layer;
 
 typedef struct rauha_layer_sink {
   uint32_t struct_size;
   uint32_t reserved;
-  void *context;
-  void (*push)(void *context, const rauha_layer *layer) RAUHA_NOEXCEPT;
+  void* context;
+  void (*push)(void* context, const rauha_layer* layer) RAUHA_NOEXCEPT;
 } rauha_layer_sink;
 
 typedef struct rauha_event {
   uint32_t struct_size;
   uint32_t flags;
-  uint32_t severity;  /* 0 debug, 1 info, 2 notice, 3 warning, 4 error */
+  uint32_t severity; /* 0 debug, 1 info, 2 notice, 3 warning, 4 error */
   uint32_t reserved;
-  rauha_str name;     /* "area.what", lower case */
-  rauha_str zone_id;  /* absent: not about a zone */
-  rauha_str message;  /* for people, one line */
+  rauha_str name;         /* "area.what", lower case */
+  rauha_str zone_id;      /* absent: not about a zone */
+  rauha_str message;      /* for people, one line */
   rauha_array attributes; /* of rauha_attribute */
 } rauha_event;
 
@@ -135,7 +135,8 @@ typedef struct rauha_attribute {
   rauha_str value;
 } rauha_attribute;
 
-/* Where the instance of Rauha lives. Borrowed; valid as long as the plugin's instance. Directories exist and are the daemon's, mode 0700. */
+/* Where the instance of Rauha lives. Borrowed; valid as long as the plugin's instance. Directories exist and are the daemon's, mode 0700.
+ */
 typedef struct rauha_environment {
   uint32_t struct_size;
   uint32_t reserved;
@@ -149,38 +150,40 @@ typedef struct rauha_environment {
 typedef struct rauha_host {
   uint32_t struct_size;
   uint32_t abi_minor;
-  rauha_host_context *context;
-  const rauha_environment *environment;
-  /* Sets the text of a failing call: one line, lower case, names the object and the errno text. The last one wins. hint: the remedy, or absent. */
-  void (*set_error)(rauha_call *call, rauha_status status, rauha_str text, rauha_str hint) RAUHA_NOEXCEPT;
-  void (*log)(rauha_host_context *context, int32_t level, rauha_str text) RAUHA_NOEXCEPT;
+  rauha_host_context* context;
+  const rauha_environment* environment;
+  /* Sets the text of a failing call: one line, lower case, names the object and the errno text. The last one wins. hint: the remedy, or
+   * absent. */
+  void (*set_error)(rauha_call* call, rauha_status status, rauha_str text, rauha_str hint) RAUHA_NOEXCEPT;
+  void (*log)(rauha_host_context* context, int32_t level, rauha_str text) RAUHA_NOEXCEPT;
   /* done and total in the same unit (bytes unless the interface says otherwise); total 0: unknown. what: shown to the user. */
-  void (*progress)(rauha_call *call, rauha_str what, uint64_t done, uint64_t total) RAUHA_NOEXCEPT;
-  int32_t (*cancelled)(rauha_call *call) RAUHA_NOEXCEPT;     /* 0 or 1 */
-  int32_t (*cancel_fd)(rauha_call *call) RAUHA_NOEXCEPT;     /* borrowed; readable once the call is cancelled; -1: none */
-  int64_t (*deadline_ns)(rauha_call *call) RAUHA_NOEXCEPT;   /* CLOCK_MONOTONIC; 0: none */
-  void (*emit)(rauha_host_context *context, const rauha_event *event) RAUHA_NOEXCEPT; /* copied before it returns; bounded, drops are counted */
-  int32_t (*on_loop_thread)(rauha_host_context *context) RAUHA_NOEXCEPT;              /* for asserts */
-  const void *(*get_service)(rauha_host_context *context, const char *id) RAUHA_NOEXCEPT; /* a table by id, or NULL */
+  void (*progress)(rauha_call* call, rauha_str what, uint64_t done, uint64_t total) RAUHA_NOEXCEPT;
+  int32_t (*cancelled)(rauha_call* call) RAUHA_NOEXCEPT;   /* 0 or 1 */
+  int32_t (*cancel_fd)(rauha_call* call) RAUHA_NOEXCEPT;   /* borrowed; readable once the call is cancelled; -1: none */
+  int64_t (*deadline_ns)(rauha_call* call) RAUHA_NOEXCEPT; /* CLOCK_MONOTONIC; 0: none */
+  void (*emit)(rauha_host_context* context,
+               const rauha_event* event) RAUHA_NOEXCEPT;                 /* copied before it returns; bounded, drops are counted */
+  int32_t (*on_loop_thread)(rauha_host_context* context) RAUHA_NOEXCEPT; /* for asserts */
+  const void* (*get_service)(rauha_host_context* context, const char* id)RAUHA_NOEXCEPT; /* a table by id, or NULL */
 } rauha_host;
 
 /* What a plugin is. Static data. */
 typedef struct rauha_plugin {
   uint32_t struct_size;
-  uint32_t abi_minor;                     /* of the header it was built against */
-  const char *name;                       /* [a-z0-9-], at most 31 bytes; the same as in the note */
-  const char *version;
-  const char *license;                    /* SPDX identifier */
-  const char *const *provides;            /* NULL-terminated: "rauha.backend/1" */
-  const char *const *requires_services;   /* NULL-terminated; the host refuses the plugin when it lacks one */
+  uint32_t abi_minor; /* of the header it was built against */
+  const char* name;   /* [a-z0-9-], at most 31 bytes; the same as in the note */
+  const char* version;
+  const char* license;                  /* SPDX identifier */
+  const char* const* provides;          /* NULL-terminated: "rauha.backend/1" */
+  const char* const* requires_services; /* NULL-terminated; the host refuses the plugin when it lacks one */
   /* [worker] config: TOML text of the plugin's own section; unknown keys are refused by name. */
-  rauha_status (*create)(const rauha_host *host, rauha_call *call, rauha_str config, rauha_instance **out) RAUHA_NOEXCEPT;
-  void (*destroy)(rauha_instance *instance) RAUHA_NOEXCEPT; /* [worker] */
-  const void *(*get_interface)(rauha_instance *instance, const char *id) RAUHA_NOEXCEPT; /* [loop] static table or NULL */
+  rauha_status (*create)(const rauha_host* host, rauha_call* call, rauha_str config, rauha_instance** out) RAUHA_NOEXCEPT;
+  void (*destroy)(rauha_instance* instance) RAUHA_NOEXCEPT;                             /* [worker] */
+  const void* (*get_interface)(rauha_instance* instance, const char* id)RAUHA_NOEXCEPT; /* [loop] static table or NULL */
 } rauha_plugin;
 
 /* The entry. Returns static data; does not allocate, log, start threads or block. */
-RAUHA_EXPORT const rauha_plugin *rauha_plugin_entry_v1(void) RAUHA_NOEXCEPT;
+RAUHA_EXPORT const rauha_plugin* rauha_plugin_entry_v1(void) RAUHA_NOEXCEPT;
 
 /* The note in section .note.rauha: type 1, name "Rauha". Fixed texts, NUL-padded. */
 #define RAUHA_NOTE_TYPE 1u
@@ -191,19 +194,17 @@ typedef struct rauha_note {
   char name[8];       /* "Rauha" */
   uint16_t abi_major;
   uint16_t abi_minor;
-  char kind[12];      /* "backend", "image", "enforcer", "net" */
+  char kind[12]; /* "backend", "image", "enforcer", "net" */
   char plugin[32];
   char version[16];
 } rauha_note;
 
-#define RAUHA_PLUGIN_NOTE(KIND, NAME, VERSION)                                                    \
-  __attribute__((section(".note.rauha"), used, aligned(4))) static const struct rauha_note        \
-      rauha_note_ = {6, (uint32_t)(sizeof(struct rauha_note) - 20), RAUHA_NOTE_TYPE, "Rauha",     \
-                     RAUHA_ABI_MAJOR, RAUHA_ABI_MINOR, KIND, NAME, VERSION}
+#define RAUHA_PLUGIN_NOTE(KIND, NAME, VERSION)                                                             \
+  __attribute__((section(".note.rauha"), used, aligned(4))) static const struct rauha_note rauha_note_ = { \
+      6, (uint32_t)(sizeof(struct rauha_note) - 20), RAUHA_NOTE_TYPE, "Rauha", RAUHA_ABI_MAJOR, RAUHA_ABI_MINOR, KIND, NAME, VERSION}
 
 /* Is `field` inside the size that the struct's maker knew? */
-#define RAUHA_HAS(ptr, field) \
-  ((ptr) != NULL && (ptr)->struct_size >= offsetof(__typeof__(*(ptr)), field) + sizeof((ptr)->field))
+#define RAUHA_HAS(ptr, field) ((ptr) != NULL && (ptr)->struct_size >= offsetof(__typeof__(*(ptr)), field) + sizeof((ptr)->field))
 
 #ifdef __cplusplus
 }

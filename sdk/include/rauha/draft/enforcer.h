@@ -32,20 +32,21 @@ extern "C" {
 #define RAUHA_OPERATION_SOCKET 7u
 #define RAUHA_OPERATION_MOUNT 8u
 
-/* How far the machine was proved to be: each state includes the ones before it. Only ENFORCING means that an operation was tried and denied. */
+/* How far the machine was proved to be: each state includes the ones before it. Only ENFORCING means that an operation was tried and
+ * denied. */
 #define RAUHA_ENFORCER_LISTED 0u
 #define RAUHA_ENFORCER_LOADABLE 1u
 #define RAUHA_ENFORCER_ATTACHED 2u
 #define RAUHA_ENFORCER_ENFORCING 3u
 
-#define RAUHA_ENFORCER_BY_CGROUP 1u   /* flags: identity is the control group, not the task */
-#define RAUHA_ENFORCER_AUDIT_ONLY 2u  /* flags: denials are counted and let pass */
+#define RAUHA_ENFORCER_BY_CGROUP 1u  /* flags: identity is the control group, not the task */
+#define RAUHA_ENFORCER_AUDIT_ONLY 2u /* flags: denials are counted and let pass */
 typedef struct rauha_enforcer_capabilities {
   uint32_t struct_size; /* set by the caller */
   uint32_t flags;
-  uint32_t state;       /* RAUHA_ENFORCER_* */
-  uint32_t max_zones;   /* at one time */
-  uint64_t operations;  /* bit per RAUHA_OPERATION_* */
+  uint32_t state;      /* RAUHA_ENFORCER_* */
+  uint32_t max_zones;  /* at one time */
+  uint64_t operations; /* bit per RAUHA_OPERATION_* */
 } rauha_enforcer_capabilities;
 
 /* Tags of rauha_enforcer_policy.records. All are sent with RAUHA_RECORD_CRITICAL: what cannot be enforced is refused, naming the record. */
@@ -64,81 +65,83 @@ typedef struct rauha_enforcer_policy {
   uint32_t struct_size;
   uint32_t flags;
   rauha_str zone_id;
-  rauha_str digest;      /* of the policy it was made from; verify compares it */
-  rauha_array records;   /* of rauha_record */
+  rauha_str digest;    /* of the policy it was made from; verify compares it */
+  rauha_array records; /* of rauha_record */
 } rauha_enforcer_policy;
 
 typedef struct rauha_enforcer_zone {
   uint32_t struct_size;
   uint32_t flags;
   rauha_str zone_id;
-  rauha_str cgroup_path;  /* absolute, of the v2 tree */
-  uint64_t cgroup_id;     /* inode of that directory */
+  rauha_str cgroup_path; /* absolute, of the v2 tree */
+  uint64_t cgroup_id;    /* inode of that directory */
 } rauha_enforcer_zone;
 
 typedef struct rauha_enforcer_task {
   uint32_t struct_size;
   uint32_t flags;
   rauha_str zone_id;
-  int32_t pidfd_borrow;   /* blocked before its exec, and alone in its thread group */
-  int32_t pid;            /* for texts only */
+  int32_t pidfd_borrow; /* blocked before its exec, and alone in its thread group */
+  int32_t pid;          /* for texts only */
 } rauha_enforcer_task;
 
 typedef struct rauha_enforcer_counters {
   uint32_t struct_size;
-  uint32_t operation;     /* RAUHA_OPERATION_* */
+  uint32_t operation; /* RAUHA_OPERATION_* */
   uint64_t allowed;
   uint64_t denied;
-  uint64_t would_deny;    /* audit mode */
-  uint64_t errors;        /* internal failures; each was a denial */
-  uint64_t lost;          /* events that could not be recorded */
+  uint64_t would_deny; /* audit mode */
+  uint64_t errors;     /* internal failures; each was a denial */
+  uint64_t lost;       /* events that could not be recorded */
 } rauha_enforcer_counters;
 
 typedef struct rauha_counters_sink {
   uint32_t struct_size;
   uint32_t reserved;
-  void *context;
-  void (*push)(void *context, const rauha_enforcer_counters *counters) RAUHA_NOEXCEPT;
+  void* context;
+  void (*push)(void* context, const rauha_enforcer_counters* counters) RAUHA_NOEXCEPT;
 } rauha_counters_sink;
 
 /* One difference between what should be and what the kernel has. */
 typedef struct rauha_discrepancy {
   uint32_t struct_size;
   uint32_t flags;
-  rauha_str zone_id;      /* absent: about the enforcer as a whole */
-  rauha_str kind;         /* "zone_missing", "policy_mismatch", "hook_inactive", "canary_allowed", … */
+  rauha_str zone_id; /* absent: about the enforcer as a whole */
+  rauha_str kind;    /* "zone_missing", "policy_mismatch", "hook_inactive", "canary_allowed", … */
   rauha_str detail;
 } rauha_discrepancy;
 
 typedef struct rauha_discrepancy_sink {
   uint32_t struct_size;
   uint32_t reserved;
-  void *context;
-  void (*push)(void *context, const rauha_discrepancy *discrepancy) RAUHA_NOEXCEPT;
+  void* context;
+  void (*push)(void* context, const rauha_discrepancy* discrepancy) RAUHA_NOEXCEPT;
 } rauha_discrepancy_sink;
 
 typedef struct rauha_enforcer_v1 {
   uint32_t struct_size;
   uint32_t reserved;
   /* [worker] What this machine can enforce, by trying it where that changes nothing for others. */
-  rauha_status (*capabilities)(rauha_instance *, rauha_call *, rauha_enforcer_capabilities *out) RAUHA_NOEXCEPT;
+  rauha_status (*capabilities)(rauha_instance*, rauha_call*, rauha_enforcer_capabilities* out) RAUHA_NOEXCEPT;
   /* [zone] Makes the zone known. Idempotent with the same group; CONFLICT with another. Until policy_apply it denies everything. */
-  rauha_status (*zone_register)(rauha_instance *, rauha_call *, const rauha_enforcer_zone *) RAUHA_NOEXCEPT;
-  /* [zone] Replaces the zone's policy as one step: no moment with neither or half of it. UNSUPPORTED names the record that cannot be enforced. */
-  rauha_status (*policy_apply)(rauha_instance *, rauha_call *, const rauha_enforcer_policy *) RAUHA_NOEXCEPT;
+  rauha_status (*zone_register)(rauha_instance*, rauha_call*, const rauha_enforcer_zone*) RAUHA_NOEXCEPT;
+  /* [zone] Replaces the zone's policy as one step: no moment with neither or half of it. UNSUPPORTED names the record that cannot be
+   * enforced. */
+  rauha_status (*policy_apply)(rauha_instance*, rauha_call*, const rauha_enforcer_policy*) RAUHA_NOEXCEPT;
   /* [zone] Labels one task; its children inherit. NOT_FOUND: the zone is not registered. CONFLICT: it has another zone's label. */
-  rauha_status (*task_label)(rauha_instance *, rauha_call *, const rauha_enforcer_task *) RAUHA_NOEXCEPT;
+  rauha_status (*task_label)(rauha_instance*, rauha_call*, const rauha_enforcer_task*) RAUHA_NOEXCEPT;
   /* [zone] Forgets the zone. Tasks that still carry its label are denied everything. Idempotent; works from the id alone. */
-  rauha_status (*zone_remove)(rauha_instance *, rauha_call *, rauha_str zone_id) RAUHA_NOEXCEPT;
+  rauha_status (*zone_remove)(rauha_instance*, rauha_call*, rauha_str zone_id) RAUHA_NOEXCEPT;
   /* [worker] Reads back programs, links and maps, compares them with what was applied, and tries a canary denial. Changes nothing. OK with
    * nothing pushed: all stands. zone_id absent: all zones. */
-  rauha_status (*verify)(rauha_instance *, rauha_call *, rauha_str zone_id, const rauha_discrepancy_sink *) RAUHA_NOEXCEPT;
+  rauha_status (*verify)(rauha_instance*, rauha_call*, rauha_str zone_id, const rauha_discrepancy_sink*) RAUHA_NOEXCEPT;
   /* [worker] Counters since the zone was registered, one push per operation. zone_id absent: of the whole machine. */
-  rauha_status (*stats)(rauha_instance *, rauha_call *, rauha_str zone_id, const rauha_counters_sink *) RAUHA_NOEXCEPT;
+  rauha_status (*stats)(rauha_instance*, rauha_call*, rauha_str zone_id, const rauha_counters_sink*) RAUHA_NOEXCEPT;
   /* [worker] Waits until every event of what happened before the call was emitted (rauha_host.emit), or says LIMIT when some were lost. */
-  rauha_status (*drain)(rauha_instance *, rauha_call *) RAUHA_NOEXCEPT;
-  /* [worker] Once after start: `zones` (array of rauha_str) are to be kept; all others of our instance go and are pushed with the kind "removed". */
-  rauha_status (*reconcile)(rauha_instance *, rauha_call *, rauha_array zones, const rauha_discrepancy_sink *) RAUHA_NOEXCEPT;
+  rauha_status (*drain)(rauha_instance*, rauha_call*) RAUHA_NOEXCEPT;
+  /* [worker] Once after start: `zones` (array of rauha_str) are to be kept; all others of our instance go and are pushed with the kind
+   * "removed". */
+  rauha_status (*reconcile)(rauha_instance*, rauha_call*, rauha_array zones, const rauha_discrepancy_sink*) RAUHA_NOEXCEPT;
 } rauha_enforcer_v1;
 
 #ifdef __cplusplus

@@ -52,7 +52,7 @@ class ImageLibrary final {
   Resolved importImage(const Request& request, const Watch& watch);
   void release(std::string_view lease);
   std::vector<Resolved> list();
-  void remove(std::string_view reference);
+  void remove(std::string_view text);
   void reconcile(const std::vector<std::string_view>& living);
 
  private:

@@ -1,13 +1,11 @@
 // The plugin's border: rauha.image/1 to the image library and back. Nothing is decided here.
 
-#include <toml++/toml.h>
 #include <rauha/plugin.hpp>
 
 #include <string>
 
 #include "core/base/error.h"
-#include "core/base/units.h"
-#include "core/base/utf8.h"
+#include "plugins/image-oci/config.h"
 #include "plugins/image-oci/library.h"
 
 namespace rauha::oci {
@@ -23,43 +21,11 @@ auto guarded(F&& f) {
   }
 }
 
-uint64_t positive(const toml::node& value, std::string_view key) {
-  const auto number = value.value_exact<int64_t>();
-  if (!number || *number <= 0) throw Error("image", Code::invalid, std::string(key) + " of the image plugin is no whole number above 0");
-  return static_cast<uint64_t>(*number);
-}
-
-Limits limitsFrom(std::string_view text) {
-  Limits out;
-  toml::table table;
-  try {
-    table = toml::parse(text);
-  } catch (const toml::parse_error& e) {
-    throw Error("image", Code::invalid,
-                "configuration of the image plugin, line " + std::to_string(e.source().begin.line) + ": " + std::string(e.description()));
-  }
-  for (const auto& [key, value] : table) {
-    if (key.str() == "layer_bytes_max") {
-      const auto bytes = parseBytes(value.value_exact<std::string_view>().value_or(""));
-      if (!bytes || *bytes == 0)
-        throw Error("image", Code::invalid, "layer_bytes_max of the image plugin is no size",
-                    "write it with a unit, for example \"64GiB\"");
-      out.layerBytesMax = *bytes;
-    } else if (key.str() == "entries_max") {
-      out.entriesMax = positive(value, "entries_max");
-    } else {
-      throw Error("image", Code::invalid, "unknown key '" + toUtf8(key.str()) + "' in the configuration of the image plugin",
-                  "it knows layer_bytes_max and entries_max");
-    }
-  }
-  return out;
-}
-
 class ImageOci {
  public:
   ImageOci(sdk::Host host, std::string_view config)
       : host_(host), library_(guarded([&] {
-          return std::make_unique<ImageLibrary>(std::string(host.stateDir()) + "/plugins/image-oci", limitsFrom(config));
+          return std::make_unique<ImageLibrary>(std::string(host.stateDir()) + "/plugins/image-oci", readConfig(config));
         })) {}
 
   void resolve(sdk::Call& call, const rauha_image_request& request, const rauha_image_sink& sink) {

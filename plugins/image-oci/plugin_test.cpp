@@ -111,7 +111,10 @@ TEST_F(Plugin, ConfigurationIsChecked) {
                                                      {"layer_bytes_max = \"5 apples\"", "layer_bytes_max"},
                                                      {"entries_max = 0", "entries_max"},
                                                      {"entries_max = \"1\"", "entries_max"},
-                                                     {"= x", "line 1"}};
+                                                     {"= x", "line 1"},
+                                                     {"[[[[[", "TOML"},
+                                                     {"a = \xc6\x8d", "configuration of the image plugin"},
+                                                     {"\xc6\x8d = 1", "configuration of the image plugin"}};
   for (const auto& [config, why] : bad) {
     EXPECT_EQ(create(config), RAUHA_E_INVALID) << config;
     EXPECT_NE(call_.text.find(why), std::string::npos) << call_.text;

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstring>
 #include <map>
 #include <vector>
 
@@ -105,9 +106,16 @@ class TarIndex final {
     return static_cast<la_int64_t>(step);
   }
 
+  // Names are kept for all entries: what no file system takes would only fill memory.
+  void checkLength(const char* name) const {
+    if (name != nullptr && strnlen(name, kPathMax + 1) > kPathMax)
+      throw Error("image", Code::limit, what_ + ": a name is longer than " + std::to_string(kPathMax) + " bytes");
+  }
+
   // The name of a member whose place is still to be found, else "".
-  static std::string note(std::map<std::string, Member>& out, archive_entry* entry) {
+  std::string note(std::map<std::string, Member>& out, archive_entry* entry) const {
     const char* path = archive_entry_pathname(entry);
+    for (const char* name : {path, archive_entry_hardlink(entry), archive_entry_symlink(entry)}) checkLength(name);
     const std::string name = path == nullptr ? std::string() : plainName({}, path);
     if (name.empty()) return {};
     if (const char* hard = archive_entry_hardlink(entry)) {

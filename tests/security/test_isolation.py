@@ -565,3 +565,30 @@ def test_set_user_id_program_gains_nothing(rauha, tmp_path):
     layout = Image(busybox_layer(), layer, Env=["PATH=/bin"], User="1000:1000").oci(tmp_path / "oci")
     document = rauha.sandbox("/suid-id", "-u", image=f"oci:{layout}").task("succeeded", 0)
     assert document["stdout"] == "1000\n"
+
+
+@pytest.mark.parametrize("where", ["/proc/self/fd/{}", "/proc/thread-self/fd/{}", "/workspace/link-{}"])
+def test_workdir_through_an_open_descriptor(rauha, tmp_path, where):
+    """While a process is made, descriptors of host directories are open in it; a working directory there has the host's root above it."""
+    repo = tmp_path / "repo"
+    repo.mkdir()
+    for number in range(3, 32):
+        (repo / f"link-{number}").symlink_to(f"/proc/self/fd/{number}")
+    for number in range(3, 32):
+        result = rauha.sandbox("readlink", "/proc/self/cwd", options=["--repo-path", str(repo), "--repo-mode", "ro", "--workdir", where.format(number)])
+        result.refused(125, "zone")
+
+
+def test_image_with_a_workdir_of_an_open_descriptor(rauha, tmp_path):
+    for number in range(3, 32):
+        path = f"/proc/self/fd/{number}"
+        layout = Image(busybox_layer(), [symlink("work", path)], Env=["PATH=/bin"], WorkingDir=path).oci(tmp_path / f"oci-{number}")
+        rauha.sandbox("pwd", image=f"oci:{layout}").refused(125, "zone")
+
+
+def test_archive_of_endless_names(rauha, tmp_path):
+    """Names of an archive stay in memory until it is read: no name is longer than a file system takes."""
+    path = tmp_path / "names.tar"
+    with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as archive:
+        archive.addfile(tarfile.TarInfo("a/" * 3000))
+    assert "longer than" in rauha.sandbox("true", image=f"docker-archive:{path}").refused(125, "image", "limit")["text"]

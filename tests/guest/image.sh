@@ -13,7 +13,7 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 readonly root here=$root/tests/guest
 
 # What the base consists of; their dependencies come along.
-readonly packages=(python3-pytest e2fsprogs iproute2 procps busybox-static bash coreutils util-linux mount findutils grep sed tar gzip
+readonly packages=(python3-pytest e2fsprogs iproute2 procps busybox-static bash dash coreutils util-linux mount findutils grep sed tar gzip
   libc-bin mawk diffutils)
 # Loaded at boot, with what they need.
 readonly modules=(virtio_pci virtio_blk virtio_rng overlay loop veth bridge nf_tables)
@@ -113,15 +113,18 @@ build_base() {
   chmod 1777 "$work/tmp" "$work/var/tmp"
   chmod 700 "$work/root"
   for name in bin sbin lib lib32 lib64; do ln -s "usr/$name" "$work/$name"; done
+  # Below /lib and /usr/lib are the same files: one name for each, or cpio warns about the second.
   {
     dpkg-query -L "${installed[@]%% *}" | grep -vE '^/usr/share/(doc|man|info|locale|lintian|bug|perl5|i18n|bash-completion)/'
     our_libraries
-  } | sort -u | while read -r path; do
-    # Directories come with their files; a name below /bin and kin is its target below /usr here.
+  } | sed -E 's,^/(bin|sbin|lib|lib32|lib64)/,/usr/\1/,' | sort -u | while read -r path; do
+    # Directories come with their files.
     if [[ (-f $path || -L $path) && ! -d $path ]]; then echo "${path#/}"; fi
   done | (cd / && cpio -p -d -m --quiet "$work")
   # A library's name is mostly a link: bring what it points to.
-  our_libraries | xargs -r realpath | sed 's,^/,,' | (cd / && cpio -p -d -m -u --quiet "$work")
+  our_libraries | xargs -r realpath | sed 's,^/,,' | while read -r path; do
+    if [[ ! -e $work/$path ]]; then echo "$path"; fi
+  done | (cd / && cpio -p -d -m --quiet "$work")
   ln -sf mawk "$work/usr/bin/awk"
   printf 'root:x:0:0:root:/root:/bin/bash\ndaemon:x:1:1:daemon:/usr/sbin:/usr/sbin/nologin\nuser:x:1000:1000:user:/home/user:/bin/bash\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n' > "$work/etc/passwd"
   printf 'root:x:0:\ntty:x:5:\nuser:x:1000:\nnogroup:x:65534:\n' > "$work/etc/group"

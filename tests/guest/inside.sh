@@ -23,7 +23,7 @@ echo "guest: Linux $(uname -r), $(nproc) cpus, lsm $(cat /sys/kernel/security/ls
 
 mapfile -t arguments < /rauha/arguments
 cd /rauha || exit
-python3 -m pytest -p no:cacheprovider -p tests.tools.pytest_report --rauha-report=/run/report.json -m "guest and not long" "${arguments[@]}"
+python3 -m pytest -p no:cacheprovider -p tests.tools.pytest_report --rauha-report=/run/report.json --rauha-report-now -m "guest and not long" "${arguments[@]}"
 code=$?
 if [[ -s /run/report.json ]]; then
   echo "GUEST-REPORT $(cat /run/report.json)"

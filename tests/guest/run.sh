@@ -35,7 +35,7 @@ while [[ $# -gt 0 ]]; do
 done
 readonly series accel limit report log cache=$root/.cache/guest
 
-arguments=(-q -rs --tb=short)
+arguments=(-q -rs --tb=short --no-summary)
 if [[ $# -gt 0 ]]; then arguments+=("$@"); fi
 for folder in tests/guest tests/integration tests/security; do
   if [[ -d $root/$folder ]]; then arguments+=("$folder"); fi

@@ -1,5 +1,6 @@
 """pytest plugin that writes what ran as one line of JSON: `-p tests.tools.pytest_report --rauha-report=FILE`.
 
+With --rauha-report-now, a failure is also printed when it happens: a run that is cut off has still said why.
 The document has `passed` (a count), `failed` (names) and `skipped` (name and reason); summary.py reads it.
 """
 
@@ -8,18 +9,20 @@ import json
 
 def pytest_addoption(parser):
     parser.addoption("--rauha-report", default=None, metavar="FILE", help="write counts, failures and skips to FILE as JSON")
+    parser.addoption("--rauha-report-now", action="store_true", help="print each failure when it happens")
 
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "guest: also runs inside the QEMU guest (pure cgroup v2, older kernel)")
     path = config.getoption("--rauha-report")
     if path:
-        config.pluginmanager.register(Recorder(path), "rauha-report")
+        config.pluginmanager.register(Recorder(path, config), "rauha-report")
 
 
 class Recorder:
-    def __init__(self, path):
+    def __init__(self, path, config):
         self.path = path
+        self.config = config
         self.passed = 0
         self.failed = []
         self.skipped = []
@@ -29,6 +32,10 @@ class Recorder:
         if report.failed:
             if report.nodeid not in self.failed:
                 self.failed.append(report.nodeid)
+            if self.config.getoption("--rauha-report-now"):
+                reporter = self.config.pluginmanager.get_plugin("terminalreporter")
+                text = report.longreprtext
+                reporter.write_line(f"\nFAILED {report.nodeid} ({report.when})\n{text if len(text) < 3000 else text[:2000] + ' … ' + text[-1000:]}")
         elif report.skipped:
             reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(getattr(report, "wasxfail", "skipped"))
             self.skipped.append({"name": report.nodeid, "reason": reason})

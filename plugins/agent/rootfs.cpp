@@ -20,7 +20,7 @@ namespace {
 constexpr std::string_view kClass = "zone";
 constexpr unsigned kPlain = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
 
-// "0", "1", … "7f": short, so that 128 of them fit into mount(2)'s page, and free of the ':' and ',' that overlay gives a meaning.
+// "0", "1", … "7f": short, so that 128 of them fit into mount(2)'s page, free of the ':' and ',' that overlay gives a meaning.
 std::string layerName(size_t index) {
   char buffer[8];
   ::snprintf(buffer, sizeof buffer, "%zx", index);

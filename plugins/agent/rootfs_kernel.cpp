@@ -175,10 +175,10 @@ void RootBuilder::makeReadOnly(const std::string& path) {
 void RootBuilder::hideBootId() {
   const UniqueFd target = root_->find("/proc/sys/kernel/random/boot_id");
   if (!target) return;
-  UniqueFd file(::openat(staging_.get(), "b", O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0444));
+  UniqueFd file(::openat(staging_.get(), "id", O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0444));
   if (!file) throwErrno(kClass, "make a boot id");
   writeAll(file.get(), randomUuid(), "a boot id");
-  UniqueFd mount = sys::cloneMount(staging_.get(), "b", false, "take the boot id");
+  UniqueFd mount = sys::cloneMount(staging_.get(), "id", false, "take the boot id");
   sys::setMountAttributes(mount.get(), {.set = kInert | MOUNT_ATTR_RDONLY}, "prepare the boot id");
   sys::attachMount(mount.get(), target.get(), "cover the boot id");
 }

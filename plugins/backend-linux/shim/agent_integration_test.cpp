@@ -207,8 +207,9 @@ TEST_F(AgentProcess, WorkdirIsMadeUnlessRequired) {
   job.workdir = "/not/there";
   const Ran r = zone.run(job);
   ASSERT_TRUE(r.error);
-  EXPECT_EQ(r.error->errorClass(), "command");
+  EXPECT_EQ(r.error->errorClass(), "zone");
   EXPECT_EQ(r.error->code(), Code::notFound);
+  EXPECT_THAT(r.error->text(), HasSubstr("working directory /not/there"));
 }
 
 TEST_F(AgentProcess, UsersAreResolvedInTheImage) {

@@ -44,6 +44,8 @@ void shedSurroundings() {
   if (rauha::sys::closeRangeRaw(kOutcomeFd + 1, ~0u, 0) != 0) rauha::throwErrno("backend", "close inherited descriptors");
   for (int fd : {kBoundaryFd, kAgentFd, kOutcomeFd})
     if (::fcntl(fd, F_SETFD, FD_CLOEXEC) != 0) rauha::throwErrno("backend", "descriptor " + std::to_string(fd) + " was not handed over");
+  for (char** e = environ; e != nullptr && *e != nullptr; ++e)
+    std::memset(*e, 0, std::strlen(*e));  // /proc/<pid>/environ shows this memory
   ::clearenv();
   ::umask(077);
   if (::chdir("/") != 0) rauha::throwErrno("backend", "chdir /");
@@ -85,17 +87,17 @@ int serve(rauha::shim::Decisions decisions) {
                                                     decisions.plan.agentVersion);
   auto& agent = *server;
   rauha::schema::Agent::Client client = kj::mv(server);
-  kj::Promise<void> listening = decisions.plan.socketPath.empty() ? kj::Promise<void>(kj::NEVER_DONE)
-                                                                  : rauha::shim::serveListener(io, decisions.plan.socketPath, client);
+  // Both outlive the wait below: what a connection still has to say when the zone ends is said.
+  kj::Promise<void> listening = kj::READY_NOW;
+  if (!decisions.plan.socketPath.empty())
+    listening = rauha::shim::serveListener(io, decisions.plan.socketPath, client).eagerlyEvaluate([](kj::Exception&&) {});
   report(nullptr);
-  auto first = rauha::shim::serveFirst(io, kAgentFd, client);
-  kj::Promise<void> clientGone = first.then([] {}, [](kj::Exception&&) {});
-  if (!decisions.plan.ephemeral) clientGone = clientGone.then([]() -> kj::Promise<void> { return kj::NEVER_DONE; });
-  clientGone.exclusiveJoin(terminated(io.unixEventPort))
-      .exclusiveJoin(agent.whenShutdown())
-      .exclusiveJoin(kj::mv(listening))
-      .wait(io.waitScope);
+  auto first = rauha::shim::serveFirst(io, kAgentFd, client).then([] {}, [](kj::Exception&&) {}).fork();
+  auto end = terminated(io.unixEventPort).exclusiveJoin(agent.whenShutdown());
+  if (decisions.plan.ephemeral) end = end.exclusiveJoin(first.addBranch());
+  end.wait(io.waitScope);
   agent.kill().wait(io.waitScope);
+  kj::evalLast([] {}).wait(io.waitScope);  // answers that are ready (of `shutdown`) go out first
   return 0;
 }
 

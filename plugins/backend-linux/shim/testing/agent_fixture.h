@@ -29,7 +29,7 @@ inline std::string say(const Ran& r) {
          "] exit=" + std::to_string(r.exited) + " signal=" + std::to_string(r.signaled);
 }
 
-inline MountWriter bind(const std::string& source, const std::string& target, bool readOnly = true) {
+inline MountWriter bindPath(const std::string& source, const std::string& target, bool readOnly = true) {
   return [=](schema::Mount::Builder m) {
     m.setTarget(target);
     m.setBindPath(source);

@@ -131,7 +131,7 @@ UniqueFd TestZone::boundary(const ZoneOptions& options) {
   auto capabilities = b.initCapabilities(static_cast<unsigned>(options.capabilities.size()));
   for (unsigned i = 0; i < options.capabilities.size(); ++i) capabilities.set(i, options.capabilities[i]);
   b.setOpenFiles(options.openFiles);
-  b.setLandlock(true);
+  b.setLandlock(options.landlock);
   if (options.listen) b.setSocketPath(socketPath());
   b.setAgentVersion("test");
   b.setMemoryBytes(options.memoryBytes);
@@ -338,9 +338,8 @@ Ran TestZone::run(const Job& job) {
   return wait(live, job.input, job.stdinOpen || !job.input.empty());
 }
 
-TempTree::TempTree() {
-  char name[] = "/tmp/rauha-agent-tree-XXXXXX";
-  path_ = ::mkdtemp(name);
+TempTree::TempTree(const std::string& base) : path_(base + "/rauha-agent-tree-XXXXXX") {
+  if (::mkdtemp(path_.data()) == nullptr) throwErrno("daemon", "make " + path_);
   ::chmod(path_.c_str(), 0755);
 }
 TempTree::~TempTree() {

@@ -26,6 +26,7 @@ struct ZoneOptions {
   bool userNamespace = true;
   bool noSuid = true;
   bool hostNetwork = false;
+  bool landlock = true;
   bool listen = false;
   uint64_t memoryBytes = 512u << 20;
   uint64_t pids = 64;
@@ -136,7 +137,7 @@ class TestZone final {
 // A directory that is removed with everything in it.
 class TempTree final {
  public:
-  TempTree();
+  explicit TempTree(const std::string& base = "/tmp");
   ~TempTree();
   TempTree(const TempTree&) = delete;
   TempTree& operator=(const TempTree&) = delete;

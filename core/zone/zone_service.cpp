@@ -211,7 +211,11 @@ void ZoneService::watch(std::shared_ptr<Zone> zone) {
 }
 
 Task<void> ZoneService::takeDown(std::string id) {
-  store_.setZoneState(id, zoneStateName(ZoneState::deleting));
+  try {
+    store_.setZoneState(id, zoneStateName(ZoneState::deleting));
+  } catch (const Error&) {
+    // A full disk must not keep processes and mounts alive; reconcile removes temporary zones whatever their recorded state.
+  }
   auto destroying = workers_.runSerial(id, [this, id] { backend_.destroyZone(callOptions(), id); });
   co_await kj::mv(destroying);
   const std::string scratch = scratchDirectory(id);

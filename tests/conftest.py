@@ -8,9 +8,9 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
-from support import census, policy  # noqa: E402
+from support import policy  # noqa: E402
+from support.census import eventually_clean, eventually_nothing  # noqa: E402
 from support.instance import RAUHA, Instance  # noqa: E402
-from support.waiting import eventually  # noqa: E402
 
 
 def pytest_sessionstart(session):
@@ -34,6 +34,7 @@ def pytest_ignore_collect(collection_path, config):
 def _finish(instance):
     """Stops the daemon and counts what is left of the instance."""
     try:
+        instance.end_clients()
         before = eventually_clean(instance)
         instance.stop()
         left = eventually_nothing(instance)
@@ -42,22 +43,6 @@ def _finish(instance):
             "\n  after it stopped:\n    " + "\n    ".join(left) + f"\n--- daemon log: {instance.log_tail()}")
     finally:
         instance.remove()
-
-
-def _settled(take, seconds=5):
-    try:
-        eventually(lambda: not take(), seconds, "nothing left")
-        return []
-    except AssertionError:
-        return take()
-
-
-def eventually_clean(instance):
-    return _settled(lambda: census.take(instance.root, daemon_running=True))
-
-
-def eventually_nothing(instance):
-    return _settled(lambda: census.take(instance.root))
 
 
 @pytest.fixture(scope="session")
@@ -81,7 +66,9 @@ def no_zone_survives(request):
     """After each test that used the shared instance, no zone of it is left; the message names the test that leaked."""
     yield
     if "rauha" in request.fixturenames:
-        left = eventually_clean(request.getfixturevalue("rauha"))
+        instance = request.getfixturevalue("rauha")
+        instance.end_clients()
+        left = eventually_clean(instance)
         assert not left, "left behind by this test:\n  " + "\n  ".join(left)
 
 

@@ -25,11 +25,7 @@ def target():
         instance.sandbox("true").task("succeeded", 0)
     yield instance
     instance.stop()
-    left = []
-    try:
-        eventually(lambda: not census.take(instance.root), 10, "nothing left")
-    except AssertionError:
-        left = census.take(instance.root)
+    left = census.eventually_nothing(instance)
     instance.remove()
     assert not left, "\n".join(left)
 

@@ -10,12 +10,14 @@ import pathlib
 import re
 import sqlite3
 import sys
+import time
 
 if __package__:
-    from . import procs
+    from . import procs, waiting
 else:
     sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
     import procs
+    import waiting
 
 ZONE = re.compile(r"zone_[0-9a-v]{20}")
 
@@ -53,7 +55,12 @@ def cgroup_roots():
 
 
 def cgroups(name, daemon_running):
-    for top in sorted(set(cgroup_roots())):
+    for path in sorted(_cgroups(name, daemon_running)):
+        yield f"cgroup {path}"
+
+
+def _cgroups(name, daemon_running):
+    for top in set(cgroup_roots()):
         for directory, children, _ in os.walk(top):
             for child in children:
                 path = os.path.join(directory, child)
@@ -62,14 +69,15 @@ def cgroups(name, daemon_running):
                 # A living daemon may keep the empty parent group of its zones.
                 if daemon_running and not ZONE.search(path):
                     continue
-                yield f"cgroup {path}"
+                yield path
 
 
 def processes(root, name, daemon_running):
     for process in procs.of_root(root, name):
         if daemon_running and process.program == "rauhad" and ZONE.search(process.cgroup) is None:
             continue
-        yield f"process {process.pid} {process.program}: {process.cmdline[:200]!r} in {process.cgroup.split()}"
+        words = process.cmdline.rstrip(b"\0").replace(b"\0", b" ").decode("utf-8", "backslashreplace")
+        yield f"process {process.pid} {process.program}: {words[:200]}"
 
 
 def namespaces(root):
@@ -146,6 +154,24 @@ def take(root, daemon_running=False):
                  id_ranges(name), files(root), records(root)):
         found.extend(part)
     return found
+
+
+def _settled(root, daemon_running, seconds=5):
+    """What is left when it has had some seconds to go: the end of a zone is not the end of the command."""
+    deadline = time.monotonic() + waiting.patient(seconds)
+    while True:
+        left = take(root, daemon_running)
+        if not left or time.monotonic() > deadline:
+            return left
+        time.sleep(0.05)
+
+
+def eventually_clean(instance):
+    return _settled(instance.root, True)
+
+
+def eventually_nothing(instance):
+    return _settled(instance.root, False)
 
 
 if __name__ == "__main__":

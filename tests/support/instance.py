@@ -166,6 +166,7 @@ class Instance:
         self.name = "rauha-" + hashlib.sha256(os.fsencode(str(self.root))).hexdigest()[:8]
         self.files = pathlib.Path(tempfile.mkdtemp(prefix="rauha-files-", dir=parent)).resolve()
         self.files.chmod(0o755)
+        self._started = []
 
     # --- running commands
 
@@ -181,7 +182,15 @@ class Instance:
         popen.setdefault("stdout", out)
         popen.setdefault("stderr", err)
         process = subprocess.Popen(argv, stdin=stdin, env=self.environment(env), **popen)
+        self._started = [other for other in self._started if other.poll() is None] + [process]
         return Running(self, argv, process, out, err)
+
+    def end_clients(self):
+        """After a test that failed half-way: its commands do not run on into the next one."""
+        for process in self._started:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
 
     def run(self, *args, input=None, timeout=60, **options):
         if input is None:
@@ -210,7 +219,11 @@ class Instance:
         return found[0].pid if found else None
 
     def shim_pids(self):
-        return [p.pid for p in procs.of_root(self.root, self.name) if p.program == "rauha-shim"]
+        # The zone's init is the same program under another name.
+        return [p.pid for p in procs.of_root(self.root, self.name) if p.cmdline.startswith(b"rauha-shim\0")]
+
+    def init_pids(self):
+        return [p.pid for p in procs.of_root(self.root, self.name) if p.cmdline.startswith(b"rauha-init\0")]
 
     def ensure_daemon(self):
         self.run("zone", "list", "--json").exited(0)

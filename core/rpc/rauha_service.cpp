@@ -216,6 +216,10 @@ class RauhaServer final : public schema::Rauha::Server {
     refuseNul(out.env, "the environment");
     refuseNul({out.workdir, out.user, out.image}, "the request");
     out.repoMode = request.getRepoMode();
+    if (out.repoMode > schema::RepoMode::OVERLAY)
+      throw Error("repository", Code::unsupported,
+                  "repository mode " + std::to_string(static_cast<unsigned>(out.repoMode)) + " is not known",
+                  "use a client of this daemon's version");
     out.timeoutMs = request.getTimeoutMs();
     out.keepZone = request.getKeepZone();
     out.terminal = request.getTerminal();

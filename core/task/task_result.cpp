@@ -68,7 +68,7 @@ void TaskRun::writeIdentity(schema::TaskResult::Builder out) {
     out.setPolicyDigest(policy_->digest());
   }
   out.setRepoMode(request.repoMode);
-  out.setZoneKept(request.keepZone && zone_ && started_);
+  out.setZoneKept(request.keepZone && zone_ && started_ && zone_->state != ZoneState::deleting);
 }
 
 void TaskRun::writeFailure(schema::TaskResult::Builder out, const Error& error) {

@@ -159,9 +159,16 @@ image::ContainerRequest TaskRun::containerRequest() {
   return out;
 }
 
+// The zone may be taken from under its task: deleted by another client with force, or its shim killed.
+schema::Agent::Client TaskRun::agent() const {
+  if (zone_->agent == nullptr)
+    throw Error("zone", Code::conflict, "zone " + zoneId_ + " was ended while its task was on its way", "run it again", zoneId_);
+  return zone_->agent->agent();
+}
+
 Task<void> TaskRun::createContainer() {
   auto container = containerRequest();
-  auto call = zone_->agent->agent().createRequest();
+  auto call = agent().createRequest();
   auto spec = call.initSpec();
   auto descriptors = image::buildContainerSpec(spec, *image_, imageConfig_, policy_->get(), container);
   auto list = spec.initDescriptors(static_cast<unsigned>(descriptors.size()));
@@ -228,14 +235,17 @@ Task<void> TaskRun::endZone(End why) {
   if (signal != 0 && graceMs > 0) {
     auto call = process.signalRequest();
     call.setNumber(signal);
-    co_await call.send().ignoreResult().catch_(ignore);
+    // A shim that does not answer must not hold up the end.
+    auto signalled = call.send().ignoreResult().catch_(ignore).exclusiveJoin(service_.timer_.afterDelay(graceMs * kj::MILLISECONDS));
+    co_await kj::mv(signalled);
     kj::Promise<void> over = waited.addBranch().catch_(ignore);
     over = over.exclusiveJoin(service_.timer_.afterDelay(graceMs * kj::MILLISECONDS));
     over = over.exclusiveJoin(task_->killRequested_.addBranch());
     co_await kj::mv(over);
   }
+  if (zone_->agent == nullptr) co_return;  // somebody else ended the zone meanwhile
   // The first process may be gone while others of the zone live on.
-  auto kill = zone_->agent->agent().killAllRequest();
+  auto kill = agent().killAllRequest();
   kill.setGraceNs(0);
   co_await kill.send().ignoreResult().catch_(ignore).exclusiveJoin(service_.timer_.afterDelay(kEndPatience));
   co_await waited.addBranch().catch_(ignore).exclusiveJoin(service_.timer_.afterDelay(kEndPatience));

@@ -22,6 +22,7 @@ class TaskRun final {
   Task<void> runToEnd();
   void record();
   Task<void> prepare();
+  schema::Agent::Client agent() const;
   Task<void> createContainer();
   Task<void> startProcess();
   Task<End> waitForEnd();

@@ -180,6 +180,24 @@ TEST_F(TaskServiceTest, KeptZoneStaysWithItsLease) {
   expectClean();
 }
 
+TEST_F(TaskServiceTest, KeptZoneMayGoWhileItsTaskIsEnding) {
+  backend_.script.runsForEver = backend_.script.ignoresSignals = true;
+  auto r = request();
+  r.keepZone = true;
+  r.zoneName = "kept";
+  r.policyToml = "name = \"p\"\ntype = \"task\"\n[resources]\nstop_grace = \"1m\"\n";
+  auto task = tasks_.run(std::move(r));
+  letRun();
+  task->cancel(15);  // the minute of grace begins
+  const std::string id = zones_.find("kept")->id;
+  wait(zones_.destroy(id));  // by another client, with force
+  const auto result = finish(task);
+  EXPECT_EQ(result.getStatus(), schema::TaskStatus::CANCELLED);
+  EXPECT_FALSE(result.getZoneKept());
+  wait(tasks_.releaseImage(id));
+  expectClean();
+}
+
 TEST_F(TaskServiceTest, OverlayAndMissingCommandAreRefused) {
   auto r = request();
   r.repoMode = schema::RepoMode::OVERLAY;

@@ -68,10 +68,11 @@ void addProcessLayers(Posture& posture, schema::Layers::Reader layers) {
              layers.getSeccomp() ? "" : "no filter was loaded", ""};
   posture.landlockAbi = layers.getLandlockAbi();
   auto& landlock = layerOf(posture, "landlock");
-  const bool armed = posture.landlockAbi > 0;
+  const bool armed = posture.landlockAbi > 0, byPolicy = posture.userNamespace == "host";
+  const char* why = byPolicy ? "privileged zones do without it" : "the kernel has no Landlock, or it is switched off";
+  const char* remedy = byPolicy ? "set the policy's user_namespace to \"private\"" : "boot with lsm=…,landlock (kernel 5.13 or later)";
   landlock = {"landlock", armed ? LayerState::full : LayerState::missing, armed ? "ABI " + std::to_string(posture.landlockAbi) : "none",
-              armed ? "" : "the kernel has no Landlock, or it is switched off",
-              armed ? "" : "boot with lsm=…,landlock (kernel 5.13 or later)"};
+              armed ? "" : why, armed ? "" : remedy};
   for (const auto capability : layers.getCapabilities()) posture.capabilities.push_back(text(capability));
   auto& capabilities = layerOf(posture, "capabilities");
   capabilities = {"capabilities", layers.getNoNewPrivs() ? LayerState::full : LayerState::partial,

@@ -55,6 +55,7 @@ Instance makeInstance(const std::string& root) {
     char real[PATH_MAX];
     if (realpath(root.c_str(), real) == nullptr) throwErrno("daemon", "resolve --root " + root);
     instance.root = real;
+    makeDirectory(instance.root, 0700);  // it is there: whoever could rename what is in it could have us remove or run what they like
     instance.name = "rauha-" + sha256(instance.root).substr(7, 8);
     instance.stateDir = instance.root + "/state";
     instance.runtimeDir = instance.root + "/run";

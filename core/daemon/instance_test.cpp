@@ -39,6 +39,13 @@ TEST_F(InstanceTest, DirectoriesThatOthersMayWriteAreRefused) {
   EXPECT_THROW(makeInstance(root_), Error);
 }
 
+TEST_F(InstanceTest, RootThatOthersMayWriteIsRefused) {
+  chmod(root_.c_str(), 0777);
+  EXPECT_THROW(makeInstance(root_), Error);
+  chmod(root_.c_str(), 0700);
+  EXPECT_NO_THROW(makeInstance(root_));
+}
+
 TEST_F(InstanceTest, LinkInPlaceOfADirectoryIsRefused) {
   std::filesystem::create_directory_symlink("/tmp", root_ + "/state");
   EXPECT_THROW(makeInstance(root_), Error);

@@ -24,7 +24,10 @@ kj::Promise<kj::Maybe<capnp::MessageReaderAndFds>> PoliteStream::tryReadMessage(
   // KJ tells nobody when a write finishes, so we look again; 2 ms is far below what a reading peer would notice.
   constexpr uint32_t kStepMs = 2;
   waitedMs_ += kStepMs;
-  if (waitedMs_ > limits_.patienceMs) return KJ_EXCEPTION(DISCONNECTED, "the peer does not read its replies");
+  if (waitedMs_ > limits_.patienceMs) {
+    givenUp_.fulfiller->fulfill();
+    return KJ_EXCEPTION(DISCONNECTED, "the peer does not read its replies");
+  }
   return timer_.afterDelay(kStepMs * kj::MILLISECONDS).then([this, fds, options, scratch] {
     return tryReadMessage(fds, options, scratch);
   });

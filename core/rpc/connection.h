@@ -39,6 +39,8 @@ class PoliteStream final : public capnp::MessageStream {
   PoliteStream(kj::AsyncCapabilityStream& stream, kj::Timer& timer, const Limits& limits)
       : inner_(stream), timer_(timer), limits_(limits) {}
   void watch(capnp::TwoPartyVatNetwork& network) { network_ = &network; }
+  // Resolves when the peer's time is up. The RPC system alone would then wait for its queue to drain, which this peer never lets happen.
+  kj::Promise<void> onGivenUp() { return kj::mv(givenUp_.promise); }
   kj::Promise<kj::Maybe<capnp::MessageReaderAndFds>> tryReadMessage(kj::ArrayPtr<kj::AutoCloseFd> fds, capnp::ReaderOptions options,
                                                                     kj::ArrayPtr<capnp::word> scratch) override;
   kj::Promise<void> writeMessage(kj::ArrayPtr<const int> fds, kj::ArrayPtr<const kj::ArrayPtr<const capnp::word>> segments) override {
@@ -56,12 +58,14 @@ class PoliteStream final : public capnp::MessageStream {
   const Limits limits_;
   capnp::TwoPartyVatNetwork* network_ = nullptr;
   uint32_t waitedMs_ = 0;
+  kj::PromiseFulfillerPair<void> givenUp_ = kj::newPromiseAndFulfiller<void>();
 };
 
 class Connection final {
  public:
   Connection(kj::Own<kj::AsyncCapabilityStream> stream, kj::Timer& timer, capnp::Capability::Client bootstrap, const Limits& limits);
-  kj::Promise<void> onDisconnect() { return network_.onDisconnect(); }
+  // Once. Resolves when the peer is gone or does not read any more; the connection is then to be dropped.
+  kj::Promise<void> onDisconnect() { return network_.onDisconnect().exclusiveJoin(polite_.onGivenUp()); }
 
  private:
   kj::Own<kj::AsyncCapabilityStream> stream_;

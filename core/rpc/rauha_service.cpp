@@ -197,8 +197,7 @@ class RauhaServer final : public schema::Rauha::Server {
     for (unsigned i = 0; i < weaknesses.size(); ++i) weaknesses.set(i, record.weaknesses[i]);
   }
 
-  Task<void> runSandbox(SandboxContext context) {
-    auto params = context.getParams();
+  TaskRequest readRequest(SandboxParams::Reader params) const {
     const auto request = params.getRequest();
     TaskRequest out;
     out.id = newId("task");
@@ -212,14 +211,7 @@ class RauhaServer final : public schema::Rauha::Server {
     out.argv = texts(request.getArgv());
     out.env = texts(request.getEnv());
     out.waived = texts(request.getAllowDegraded());
-    refuseNul(out.argv, "the command");
-    refuseNul(out.env, "the environment");
-    refuseNul({out.workdir, out.user, out.image}, "the request");
     out.repoMode = request.getRepoMode();
-    if (out.repoMode > schema::RepoMode::OVERLAY)
-      throw Error("repository", Code::unsupported,
-                  "repository mode " + std::to_string(static_cast<unsigned>(out.repoMode)) + " is not known",
-                  "use a client of this daemon's version");
     out.timeoutMs = request.getTimeoutMs();
     out.keepZone = request.getKeepZone();
     out.terminal = request.getTerminal();
@@ -230,12 +222,35 @@ class RauhaServer final : public schema::Rauha::Server {
     out.peer = peer_;
     if (params.hasStdout()) out.stdoutSink = params.getStdout();
     if (params.hasStderr()) out.stderrSink = params.getStderr();
-    auto repo =
-        takeDescriptor(request.hasRepo() ? request.getRepo() : schema::Descriptor::Client(nullptr), request.hasRepo(), "the repository");
-    out.repo = co_await kj::mv(repo);
-    auto imageSource = takeDescriptor(request.hasImageSource() ? request.getImageSource() : schema::Descriptor::Client(nullptr),
-                                      request.hasImageSource(), "the image");
-    out.imageSource = co_await kj::mv(imageSource);
+    return out;
+  }
+
+  static void checkRequest(const TaskRequest& request) {
+    refuseNul(request.argv, "the command");
+    refuseNul(request.env, "the environment");
+    refuseNul({request.workdir, request.user, request.image}, "the request");
+    if (request.repoMode > schema::RepoMode::OVERLAY)
+      throw Error("repository", Code::unsupported,
+                  "repository mode " + std::to_string(static_cast<unsigned>(request.repoMode)) + " is not known",
+                  "use a client of this daemon's version");
+  }
+
+  // Whatever is wrong with a request becomes the result of its task: a client always gets its one document.
+  Task<void> runSandbox(SandboxContext context) {
+    auto params = context.getParams();
+    const auto request = params.getRequest();
+    TaskRequest out = readRequest(params);
+    try {
+      checkRequest(out);
+      auto repo =
+          takeDescriptor(request.hasRepo() ? request.getRepo() : schema::Descriptor::Client(nullptr), request.hasRepo(), "the repository");
+      out.repo = co_await kj::mv(repo);
+      auto imageSource = takeDescriptor(request.hasImageSource() ? request.getImageSource() : schema::Descriptor::Client(nullptr),
+                                        request.hasImageSource(), "the image");
+      out.imageSource = co_await kj::mv(imageSource);
+    } catch (...) {
+      out.refusal = currentError("usage");
+    }
     const bool wantsStdin = out.stdin;
     auto task = services_.tasks.run(std::move(out));
     auto results = context.getResults();

@@ -254,6 +254,7 @@ Task<void> TaskRun::endZone(End why) {
 Task<void> TaskRun::runToEnd() {
   record();
   stage("record");
+  if (task_->request.refusal) throw *task_->request.refusal;
   co_await prepare();
   if (task_->cancelling_) throw Error("task", Code::cancelled, "cancelled before it started");
   co_await createContainer();

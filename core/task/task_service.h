@@ -15,6 +15,7 @@
 #include <string>
 
 #include "core/base/coro.h"
+#include "core/base/error.h"
 #include "core/base/worker_pool.h"
 #include "core/evidence/event_bus.h"
 #include "core/image/rootfs_plan.h"
@@ -37,6 +38,7 @@ struct TaskRequest {
   bool keepZone = false, terminal = false, stdin = false, trace = false;
   uint16_t rows = 0, columns = 0;
   rpc::Peer peer;
+  std::optional<Error> refusal;  // the request could not be taken as it was: the task ends with this, and nothing is built
   kj::Maybe<schema::ByteSink::Client> stdoutSink, stderrSink;
 };
 

@@ -208,6 +208,16 @@ TEST_F(TaskServiceTest, OverlayAndMissingCommandAreRefused) {
   expectClean();
 }
 
+TEST_F(TaskServiceTest, RequestThatCouldNotBeTakenIsARefusedTask) {
+  auto r = request();
+  r.refusal = Error("usage", Code::invalid, "the command holds a NUL byte");
+  const auto result = run(std::move(r));
+  EXPECT_EQ(result.getStatus(), schema::TaskStatus::RUNTIME_ERROR);
+  EXPECT_STREQ(result.getError().getText().cStr(), "the command holds a NUL byte");
+  EXPECT_TRUE(backend_.specs().empty());
+  expectClean();
+}
+
 TEST_F(TaskServiceTest, ReconcileClosesOpenRecords) {
   store::TaskRow row;
   row.id = newId("task");

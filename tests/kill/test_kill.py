@@ -118,6 +118,17 @@ def test_client_stopped(rauha):
     running.wait(20).task("cancelled", 143)
 
 
+def test_client_stopped_while_output_flows(rauha):
+    """Ctrl-Z on a talkative task for longer than the daemon's patience with peers that do not read: it goes on afterwards."""
+    running = rauha.start_sandbox("sh", "-c", "head -c 64M /dev/zero; sleep 8; head -c 64M /dev/zero", json_output=False)
+    eventually(lambda: running.output(), 20, "output")
+    running.process.send_signal(signal.SIGSTOP)
+    stays(lambda: running.process.poll() is None, 7, "the stopped client")
+    running.process.send_signal(signal.SIGCONT)
+    result = running.wait(60).exited(0)
+    assert len(result.stdout) == 128 << 20
+
+
 def test_kept_zone_outlives_its_client(fresh):
     mark = marker()
     running = started(fresh, mark, options=["--keep-zone", "--name", "stays"])

@@ -67,10 +67,10 @@ def daemon(target):
 
 
 class Peer:
-    def __init__(self, instance, timeout=10):
+    def __init__(self, instance, timeout=30):
         self.socket = socket.socket(socket.AF_UNIX)
-        self.socket.settimeout(timeout)
-        self.socket.connect(str(instance.root / "run" / "rauhad.sock"))
+        self.socket.connect(str(instance.root / "run" / "rauhad.sock"))  # without a time limit: then a full backlog waits
+        self.socket.settimeout(patient(timeout))
         self.buffer = b""
 
     def __enter__(self):

@@ -215,6 +215,8 @@ class Instance:
     def daemon_pid(self):
         """Host pid of this instance's daemon, or None. Found in /proc, not asked for."""
         found = [p for p in procs.of_root(self.root) if p.program == "rauhad"]
+        # A child of the daemon looks like it until it has executed its own program.
+        found = [p for p in found if p.ppid not in [other.pid for other in found]]
         assert len(found) <= 1, f"several daemons on one root: {found}"
         return found[0].pid if found else None
 

@@ -4,7 +4,7 @@ import collections
 import os
 import select
 
-Process = collections.namedtuple("Process", "pid program cmdline environ cgroup uid state")
+Process = collections.namedtuple("Process", "pid ppid program cmdline environ cgroup uid state")
 
 
 def _read(path):
@@ -24,7 +24,7 @@ def read(pid):
         program = os.path.basename(os.readlink(f"/proc/{pid}/exe")).removesuffix(" (deleted)")
     except OSError:
         program = fields.get("Name", "").strip()
-    return Process(pid, program, _read(f"/proc/{pid}/cmdline"), _read(f"/proc/{pid}/environ"), _read(f"/proc/{pid}/cgroup").decode(),
+    return Process(pid, int(fields["PPid"]), program, _read(f"/proc/{pid}/cmdline"), _read(f"/proc/{pid}/environ"), _read(f"/proc/{pid}/cgroup").decode(),
                    int(fields["Uid"].split()[1]), fields["State"].split()[0])
 
 

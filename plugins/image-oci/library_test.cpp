@@ -432,6 +432,7 @@ TEST_F(Library, CancelledInTheMiddle) {
 TEST_F(Library, ManyAtOnce) {
   const std::string reference = layout(TestImage({{kBase}, {kTop}}));
   std::vector<std::thread> threads;
+  threads.reserve(16);
   std::atomic<int> good{0};
   for (int i = 0; i < 16; ++i)
     threads.emplace_back([&, i] {

@@ -51,11 +51,21 @@ Daemon::Daemon(kj::AsyncIoContext& io, const Instance& instance, const Config& c
       events_(busOptions(store_)),
       eventLog_(events_, store_, log, io.provider->getTimer()),
       workers_(config.workers, kWorkerQueue),
+      imageWorkers_(config.workers, kWorkerQueue),
       registry_(plugin::Registry::load(pluginConfig(), hostCallbacks())),
       zones_(*io.lowLevelProvider, workers_, registry_->backend(), store_, events_, instance.stateDir),
-      tasks_(io.provider->getTimer(), workers_, registry_->images(), zones_, store_, events_),
-      services_{workers_, *registry_,    zones_,        tasks_,     events_,
-                kVersion, instance.name, instance.root, startedNs_, [this](const char* reason) { requestShutdown(reason); }},
+      tasks_(io.provider->getTimer(), workers_, imageWorkers_, registry_->images(), zones_, store_, events_),
+      services_{workers_,
+                imageWorkers_,
+                *registry_,
+                zones_,
+                tasks_,
+                events_,
+                kVersion,
+                instance.name,
+                instance.root,
+                startedNs_,
+                [this](const char* reason) { requestShutdown(reason); }},
       listener_(
           io, [this](const rpc::Peer& peer) -> capnp::Capability::Client { return rpc::makeRauhaService(services_, peer); },
           [this](const rpc::Peer& peer, const std::string& why) {
@@ -172,12 +182,13 @@ Task<void> Daemon::serve(UniqueFd socket, bool socketIsOurs) {
   if (onDemand_ && socketIsOurs) end = end.exclusiveJoin(leaveWhenIdle());
   co_await kj::mv(end);
   events_.emit(coreEvent(names::kDaemonStopping, Severity::info, "stopping: " + stopReason_, {{"reason", stopReason_}}));
+  // Deaf first: who comes now gets no answer at all and can safely ask the next daemon.
+  listener_.stop();
+  if (socketIsOurs) unlink((instance_.runtimeDir + "/" + instance_.socketName).c_str());
   // Tasks end and clean up while their clients can still be told; kept zones live on in their shims.
   co_await tasks_.drain();
   // One turn for the replies of what was just finished.
   co_await io_.provider->getTimer().afterDelay(50 * kj::MILLISECONDS);
-  listener_.stop();
-  if (socketIsOurs) unlink((instance_.runtimeDir + "/" + instance_.socketName).c_str());
   events_.flush();
   eventLog_.flush();
 }

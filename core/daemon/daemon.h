@@ -51,6 +51,7 @@ class Daemon final {
   evidence::EventBus events_;
   EventLog eventLog_;
   WorkerPool workers_;
+  WorkerPool imageWorkers_;  // images may take minutes; zones must not wait for them
   std::unique_ptr<plugin::Registry> registry_;
   ZoneService zones_;
   TaskService tasks_;

@@ -1,6 +1,7 @@
 #include "core/daemon/instance.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -13,6 +14,7 @@
 #include <sstream>
 #include <vector>
 
+#include "core/base/clock.h"
 #include "core/base/digest.h"
 #include "core/base/error.h"
 
@@ -73,11 +75,17 @@ Instance makeInstance(const std::string& root) {
   return instance;
 }
 
-UniqueFd lockInstance(const Instance& instance) {
+UniqueFd lockInstance(const Instance& instance, uint32_t patienceMs) {
   const std::string path = instance.runtimeDir + "/rauhad.lock";
   UniqueFd lock(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
   if (!lock) throwErrno("daemon", "open " + path);
-  if (flock(lock.get(), LOCK_EX | LOCK_NB) != 0) {
+  bool locked = flock(lock.get(), LOCK_EX | LOCK_NB) == 0;
+  // flock(2) knows no time limit but a signal's; looking again is simpler and safe.
+  for (const int64_t end = monotonicNs() + int64_t{patienceMs} * 1'000'000; !locked && monotonicNs() < end;) {
+    poll(nullptr, 0, 20);
+    locked = flock(lock.get(), LOCK_EX | LOCK_NB) == 0;
+  }
+  if (!locked) {
     std::string pid = readAll(lock.get(), path, 64);
     while (!pid.empty() && pid.back() == '\n') pid.pop_back();
     throw Error("daemon", Code::busy, "another rauhad (pid " + pid + ") serves " + instance.root,

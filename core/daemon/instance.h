@@ -26,7 +26,8 @@ struct Instance {
 Instance makeInstance(const std::string& root);
 
 // One daemon per instance: an exclusive lock on <runtime>/rauhad.lock, which holds our pid. Throws Error busy that names the other pid.
-UniqueFd lockInstance(const Instance& instance);
+// patienceMs: how long to wait for one that is on its way out.
+UniqueFd lockInstance(const Instance& instance, uint32_t patienceMs = 0);
 
 // Moves this process out of its caller's control groups into the instance's own ("<instance>/daemon"), so that what limits or kills the
 // caller does not reach the daemon and the zones. Where a hierarchy does not allow it, the process stays; returns what stayed, for the log.

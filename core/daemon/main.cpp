@@ -64,6 +64,9 @@ void prepareProcess() {
   if (chdir("/") != 0) throwErrno("daemon", "chdir /");
 }
 
+// A daemon that is leaving cleans up its tasks first.
+constexpr uint32_t kLeavingMs = 20'000;
+
 Task<void> runDaemon(Daemon& daemon, const Instance& instance, const Config& config, UniqueFd& ready, Log& log) {
   co_await daemon.reconcile();
   UniqueFd socket = rpc::listenFromSystemd();
@@ -80,7 +83,7 @@ int run(const Options& options, UniqueFd& ready) {
   prepareProcess();
   const Instance instance = makeInstance(options.root);
   const Config config = loadConfig(options.config.empty() ? instance.configFile : options.config, !options.config.empty());
-  const UniqueFd lock = lockInstance(instance);
+  const UniqueFd lock = lockInstance(instance, options.onDemand ? kLeavingMs : 0);
   Log log({LogLevel::info, options.onDemand ? instance.stateDir + "/rauhad.log" : ""});
   if (options.onDemand)
     if (const std::string stayed = leaveCallersGroups(instance); !stayed.empty())

@@ -39,8 +39,11 @@ void writeDoctor(schema::DoctorReport::Builder out, const std::vector<plugin::La
   if (uname(&name) == 0) out.setKernel(name.release);
   auto all = layers;
   for (auto& layer : all)
-    if (layer.name == "enforcer" && layer.state != plugin::LayerState::full && layer.remedy.empty())
+    if (layer.name == "enforcer" && layer.state != plugin::LayerState::full) {
+      // Nothing is wrong with the machine: `missing` is for what it should have.
+      layer.state = plugin::LayerState::partial;
       layer.remedy = "nothing to do on this machine: this version has no enforcer plugin; leave \"enforcer\" out of `require`";
+    }
   for (auto& check : pluginChecks(plugins)) all.push_back(std::move(check));
   std::string layout = "v2";
   for (const auto& layer : layers)

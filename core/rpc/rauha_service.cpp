@@ -307,7 +307,7 @@ class RauhaServer final : public schema::Rauha::Server {
   }
 
   Task<void> runListImages(ListImagesContext context) {
-    auto pending = services_.workers.run([this] { return services_.registry.images().list({}); });
+    auto pending = services_.imageWorkers.run([this] { return services_.registry.images().list({}); });
     const auto images = co_await kj::mv(pending);
     auto out = context.getResults().initImages(static_cast<unsigned>(images.size()));
     for (unsigned i = 0; i < out.size(); ++i) image::writeInfo(out[i], images[i]);
@@ -329,7 +329,7 @@ class RauhaServer final : public schema::Rauha::Server {
                                 params.hasSource(), "the image");
     auto source = std::make_shared<UniqueFd>();
     *source = co_await kj::mv(taken);
-    auto pending = services_.workers.run([this, request, source] {
+    auto pending = services_.imageWorkers.run([this, request, source] {
       auto copy = request;
       copy.sourceFd = source->get();
       return services_.registry.images().inspect({}, copy);
@@ -340,7 +340,7 @@ class RauhaServer final : public schema::Rauha::Server {
 
   Task<void> runRemoveImage(RemoveImageContext context) {
     const std::string reference = text(context.getParams().getReference());
-    auto pending = services_.workers.run([this, reference] { services_.registry.images().remove({}, reference); });
+    auto pending = services_.imageWorkers.run([this, reference] { services_.registry.images().remove({}, reference); });
     co_await kj::mv(pending);
     emit(names::kImageRemoved, "image " + reference + " removed", {{"reference", reference}});
   }
@@ -353,7 +353,7 @@ class RauhaServer final : public schema::Rauha::Server {
                                 params.hasSource(), "the image");
     auto source = std::make_shared<UniqueFd>();
     *source = co_await kj::mv(taken);
-    auto pending = services_.workers.run([this, request, source] {
+    auto pending = services_.imageWorkers.run([this, request, source] {
       auto copy = request;
       copy.sourceFd = source->get();
       return services_.registry.images().importImage({}, copy);

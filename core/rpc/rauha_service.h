@@ -20,6 +20,7 @@ namespace rauha::rpc {
 // What every connection's service uses. Made once by main().
 struct Services {
   WorkerPool& workers;
+  WorkerPool& imageWorkers;  // for whatever reads or writes image content
   plugin::Registry& registry;
   ZoneService& zones;
   TaskService& tasks;

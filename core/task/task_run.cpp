@@ -93,7 +93,7 @@ Task<void> TaskRun::prepare() {
   options.cancel = task_->token_;
   options.deadlineNs = monotonicNs() + kImageDeadlineNs;
   leased_ = true;
-  auto imagePromise = service_.workers_.run([this, imageRequest, options] { return service_.images_.resolve(options, imageRequest); })
+  auto imagePromise = service_.imageWorkers_.run([this, imageRequest, options] { return service_.images_.resolve(options, imageRequest); })
                           .eagerlyEvaluate(nullptr);
 
   ZoneRequest zoneRequest{zoneId_, request.zoneName, policy::parsePolicy(policy_->toml(), policy_->get().getSource().cStr())};

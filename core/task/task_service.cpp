@@ -45,9 +45,16 @@ void RunningTask::resize(uint16_t rows, uint16_t columns) {
 
 schema::ByteSink::Client RunningTask::stdin() { return KJ_ASSERT_NONNULL(stdinClient_); }
 
-TaskService::TaskService(kj::Timer& timer, WorkerPool& workers, plugin::ImageSource& images, ZoneService& zones, store::Store& store,
-                         evidence::EventBus& events)
-    : timer_(timer), workers_(workers), images_(images), zones_(zones), store_(store), events_(events), tasks_(*this) {}
+TaskService::TaskService(kj::Timer& timer, WorkerPool& workers, WorkerPool& imageWorkers, plugin::ImageSource& images, ZoneService& zones,
+                         store::Store& store, evidence::EventBus& events)
+    : timer_(timer),
+      workers_(workers),
+      imageWorkers_(imageWorkers),
+      images_(images),
+      zones_(zones),
+      store_(store),
+      events_(events),
+      tasks_(*this) {}
 
 std::shared_ptr<RunningTask> TaskService::run(TaskRequest request) {
   auto task = std::make_shared<RunningTask>(std::move(request));

@@ -75,8 +75,9 @@ class RunningTask final {
 class TaskService final : private kj::TaskSet::ErrorHandler {
  public:
   // All references outlive the service.
-  TaskService(kj::Timer& timer, WorkerPool& workers, plugin::ImageSource& images, ZoneService& zones, store::Store& store,
-              evidence::EventBus& events);
+  // imageWorkers: only for making images ready, so that slow images never hold up zones.
+  TaskService(kj::Timer& timer, WorkerPool& workers, WorkerPool& imageWorkers, plugin::ImageSource& images, ZoneService& zones,
+              store::Store& store, evidence::EventBus& events);
   // Begins; returns at once. Recorded in the store before anything is built.
   std::shared_ptr<RunningTask> run(TaskRequest request);
   // Closes the records of tasks whose daemon died. Once at start. Returns how many.
@@ -93,6 +94,7 @@ class TaskService final : private kj::TaskSet::ErrorHandler {
   void taskFailed(kj::Exception&& exception) override;
   kj::Timer& timer_;
   WorkerPool& workers_;
+  WorkerPool& imageWorkers_;
   plugin::ImageSource& images_;
   ZoneService& zones_;
   store::Store& store_;

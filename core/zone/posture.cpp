@@ -71,8 +71,19 @@ void addProcessLayers(Posture& posture, schema::Layers::Reader layers) {
   const bool armed = posture.landlockAbi > 0, byPolicy = posture.userNamespace == "host";
   const char* why = byPolicy ? "privileged zones do without it" : "the kernel has no Landlock, or it is switched off";
   const char* remedy = byPolicy ? "set the policy's user_namespace to \"private\"" : "boot with lsm=…,landlock (kernel 5.13 or later)";
-  landlock = {"landlock", armed ? LayerState::full : LayerState::missing, armed ? "ABI " + std::to_string(posture.landlockAbi) : "none",
-              armed ? "" : why, armed ? "" : remedy};
+  // Before ABI 5 Landlock does not see device ioctls; what it handles it handles in full.
+  const bool whole = posture.landlockAbi >= 5;
+  landlock = {"landlock",
+              whole   ? LayerState::full
+              : armed ? LayerState::partial
+                      : LayerState::missing,
+              armed ? "ABI " + std::to_string(posture.landlockAbi) : "none",
+              whole   ? ""
+              : armed ? "this kernel's Landlock does not cover device ioctls"
+                      : why,
+              whole   ? ""
+              : armed ? "Linux 6.10 or later"
+                      : remedy};
   for (const auto capability : layers.getCapabilities()) posture.capabilities.push_back(text(capability));
   auto& capabilities = layerOf(posture, "capabilities");
   capabilities = {"capabilities", layers.getNoNewPrivs() ? LayerState::full : LayerState::partial,
@@ -96,6 +107,8 @@ void checkRequired(const Posture& posture, schema::Policy::Reader policy, const 
     if (onlyBoundary && ofProcess(name)) continue;
     const auto it = std::find_if(posture.layers.begin(), posture.layers.end(), [&](const Layer& l) { return l.name == name; });
     if (it != posture.layers.end() && it->state == LayerState::full) continue;
+    // An older Landlock is armed as a whole and shown as weaker; requiring the layer does not require the newest kernel.
+    if (name == "landlock" && it != posture.layers.end() && it->state == LayerState::partial) continue;
     if (std::find(waived.begin(), waived.end(), name) != waived.end()) continue;
     const std::string why = it == posture.layers.end() || it->reason.empty() ? "it is not armed" : it->reason;
     throw Error("policy", Code::unsupported,

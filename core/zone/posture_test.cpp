@@ -56,6 +56,25 @@ TEST_F(PostureTest, ProcessLayersAreCheckedOnceTheyAreKnown) {
   checkRequired(posture, policy_.asReader(), {}, false);
 }
 
+TEST_F(PostureTest, OlderLandlockIsWeakerButArmed) {
+  require("landlock");
+  for (const unsigned abi : {0u, 2u, 7u}) {
+    Posture posture = boundary({});
+    capnp::MallocMessageBuilder message;
+    auto layers = message.initRoot<schema::Layers>();
+    layers.setLandlockAbi(abi);
+    addProcessLayers(posture, layers.asReader());
+    if (abi == 0)
+      EXPECT_THROW(checkRequired(posture, policy_.asReader(), {}, false), Error);
+    else
+      checkRequired(posture, policy_.asReader(), {}, false);
+    capnp::MallocMessageBuilder out;
+    auto written = out.initRoot<schema::Posture>();
+    writePosture(written, posture);
+    EXPECT_EQ(written.getLayers()[2].getWeaker(), abi < 5);
+  }
+}
+
 TEST_F(PostureTest, UnknownWaiverIsRefused) {
   EXPECT_THROW(checkWaivers({"secomp"}), Error);
   checkWaivers({"seccomp"});

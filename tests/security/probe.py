@@ -610,8 +610,18 @@ def pid1_take_descriptor():
 
 # --- files of the kernel
 
+def is_masked(fd):
+    """A mask is the null device, which takes everything and keeps nothing: what it covers is not written to."""
+    facts = os.fstat(fd)
+    return stat.S_ISCHR(facts.st_mode) and facts.st_rdev == os.makedev(1, 3)
+
+
 def writable(path):
-    os.close(os.open(path, os.O_WRONLY))
+    fd = os.open(path, os.O_WRONLY)
+    masked = is_masked(fd)
+    os.close(fd)
+    if masked:
+        raise Refused("masked")
     return path
 
 
@@ -678,8 +688,9 @@ def walk_writable(top, limit=200_000):
                 continue
             try:
                 fd = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
+                if not is_masked(fd):
+                    found.append(path)
                 os.close(fd)
-                found.append(path)
             except OSError:
                 continue
     return found

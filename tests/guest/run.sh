@@ -69,7 +69,7 @@ timeout --foreground --kill-after=5 "$limit" qemu-system-x86_64 -nodefaults -no-
   -kernel "$cache/kernel-$series"/boot/vmlinuz-* -initrd "$cache/initrd-$series" \
   -append "console=ttyS0 quiet panic=-1 oops=panic mitigations=off lsm=landlock,lockdown,yama,bpf" \
   -drive "file=$cache/base.ext4,format=raw,if=virtio,snapshot=on" -drive "file=$work/payload.ext4,format=raw,if=virtio,snapshot=on" \
-  -device virtio-rng-pci -display none -serial stdio < /dev/null 9>&- 2>&1 | stdbuf -oL sed -u 's,\r$,,' | tee "$log" | grep -v --line-buffered '^GUEST-REPORT' || code=$?
+  -device virtio-rng-pci -display none -serial stdio < /dev/null 9>&- 2>&1 | sed -u 's,\r$,,' | tee "$log" | grep -v --line-buffered '^GUEST-REPORT' || code=$?
 seconds=$((SECONDS - start))
 
 if [[ -n $report ]]; then

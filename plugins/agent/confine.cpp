@@ -107,6 +107,7 @@ void setCapabilities(uint64_t keep, bool root) {
 std::string capabilityName(unsigned number) { return number < std::size(kNames) ? kNames[number] : "cap_" + std::to_string(number); }
 
 void setLimits(const Zone& zone, Armed& armed) {
+  if (!sys::resetOomScoreRaw()) throwErrno(kClass, "reset the out-of-memory score");
   limit(RLIMIT_NOFILE, "open_files", zone.openFiles, armed);
   limit(RLIMIT_CORE, "core_bytes", zone.coreBytes, armed);
   // The agent's parent may run with a real-time or memory-lock allowance; a task has none.

@@ -27,8 +27,9 @@ constexpr const char* kSteps[] = {"none",
                                   "close descriptors",
                                   "wait for the id maps",
                                   "become the zone's root",
-                                  "drop privileges"};
-enum Step { kDeath = 1, kGroups, kHostname, kLo, kRoot, kClose, kMaps, kIds, kDrop };
+                                  "drop privileges",
+                                  "reset the out-of-memory score"};
+enum Step { kDeath = 1, kGroups, kHostname, kLo, kRoot, kClose, kMaps, kIds, kDrop, kOom };
 
 bool bringUpLo() noexcept {
   const int s = ::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
@@ -57,6 +58,7 @@ void resetSignals() noexcept {
 // Returns the step that failed, 0 when all is well. errno tells why.
 int setUp(const ZoneInitSpec& spec, int& control) noexcept {
   if (::prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || ::prctl(PR_SET_DUMPABLE, 0) != 0) return kDeath;
+  if (!sys::resetOomScoreRaw()) return kOom;
   ::prctl(PR_SET_NAME, "rauha-init");
   if (spec.commandLineSize > 0) {
     std::memset(spec.commandLine, 0, spec.commandLineSize);
@@ -84,7 +86,7 @@ int setUp(const ZoneInitSpec& spec, int& control) noexcept {
 
 }  // namespace
 
-const char* zoneInitStepName(int step) noexcept { return step > 0 && step <= kDrop ? kSteps[step] : kSteps[0]; }
+const char* zoneInitStepName(int step) noexcept { return step > 0 && step <= kOom ? kSteps[step] : kSteps[0]; }
 
 void runZoneInit(const ZoneInitSpec& spec, int control) noexcept {
   ZoneInitAnswer answer;

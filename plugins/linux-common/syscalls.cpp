@@ -72,6 +72,14 @@ bool pidfdSendSignal(int pidfd, int signal) {
 void setns(int fd, int flags, std::string_view what) { check(::setns(fd, flags), what); }
 void unshare(int flags, std::string_view what) { check(::unshare(flags), what); }
 
+bool resetOomScoreRaw() noexcept {
+  const int fd = ::open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+  if (fd < 0) return false;
+  const bool ok = ::write(fd, "0", 1) == 1 || errno == EACCES;
+  ::close(fd);
+  return ok;
+}
+
 int closeRangeRaw(unsigned first, unsigned last, unsigned flags) noexcept {
   return static_cast<int>(::syscall(SYS_close_range, first, last, flags));
 }

@@ -36,6 +36,10 @@ bool pidfdSendSignal(int pidfd, int signal);
 // setns(2) with a pidfd and any number of namespaces.
 void setns(int fd, int flags, std::string_view what);
 void unshare(int flags, std::string_view what);
+// The caller's oom_score_adj becomes 0: the agent protects itself from the machine's out-of-memory killer, and what it starts must not
+// inherit that. Raising needs no right; a score that is higher already and may not be lowered stays, and that is fine. Needs /proc.
+// Async-signal-safe.
+bool resetOomScoreRaw() noexcept;
 int closeRangeRaw(unsigned first, unsigned last, unsigned flags) noexcept;
 
 // ---- paths ----

@@ -34,6 +34,6 @@ struct Config {
 
 // A file that does not exist gives the defaults unless `mustExist`. Throws Error "daemon".
 Config loadConfig(const std::string& path, bool mustExist);
-Config parseConfig(const std::string& toml, const std::string& source);
+Config parseConfig(const std::string& text, const std::string& source);
 
 }  // namespace rauha

@@ -245,12 +245,13 @@ TEST(EventBus, ManyThreadsWakeTheLoopAndNothingIsLost) {
   EventBus bus(unlimited());
   auto subscription = bus.subscribe("", kThreads * kEach);
   std::vector<std::thread> threads;
+  threads.reserve(kThreads);
   for (int t = 0; t < kThreads; ++t)
     threads.emplace_back([&bus, t] {
       for (int i = 0; i < kEach; ++i) bus.emit(make("plug.event", "", "plug" + std::to_string(t)));
     });
   std::vector<uint64_t> sequences;
-  while (sequences.size() < static_cast<size_t>(kThreads * kEach)) {
+  while (sequences.size() < size_t{kThreads} * kEach) {
     subscription.whenReady().wait(io.waitScope);
     for (const auto& event : subscription.take(64)) sequences.push_back(event.sequence);
   }

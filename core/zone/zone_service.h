@@ -69,7 +69,7 @@ class ZoneService final : private kj::TaskSet::ErrorHandler {
   std::shared_ptr<Zone> find(const std::string& idOrName) const;
   std::vector<std::shared_ptr<Zone>> list() const;
   // Changes the limits of a living zone. Throws Error "policy" naming the first key that cannot change.
-  Task<void> apply(std::shared_ptr<Zone> zone, policy::Policy policy);
+  Task<void> apply(std::shared_ptr<Zone> zone, policy::Policy next);
   // Once at start, before clients are served: adopts, undoes, removes; each finding is an event. Returns how many things were removed.
   Task<size_t> reconcile();
   bool busy() const noexcept { return !zones_.empty() || inFlight_ > 0; }

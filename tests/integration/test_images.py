@@ -6,14 +6,14 @@ import pathlib
 
 import pytest
 
-from support.images import Image, busybox, busybox_layer, entry
+from support.images import File, Image, busybox, busybox_layer
 
 
 @pytest.fixture(scope="module")
 def sources(tmp_path_factory):
     base = tmp_path_factory.mktemp("images")
     image = busybox(Labels={"who": "test"})
-    return {"oci": image.oci(base / "layout"), "oci-archive": image.oci_archive(base / "oci.tar", base),
+    return {"oci": image.oci(base / "layout"), "oci-archive": image.oci_archive(base / "oci.tar"),
             "docker-archive": image.docker_archive(base / "docker.tar"), "dir": image.directory(base / "tree")}
 
 
@@ -61,7 +61,7 @@ def test_user_by_name(rauha, tmp_path):
 
 def test_owners_inside_the_image(rauha, tmp_path):
     """Layers are id-mapped: file owners are the image's, also for high ids."""
-    layer = [entry("etc/owned", content=b"x", uid=1000, gid=65000, mode=0o640)]
+    layer = [File("etc/owned", "x", uid=1000, gid=65000, mode=0o640)]
     layout = Image(busybox_layer(), layer, Env=["PATH=/bin"]).oci(tmp_path / "oci")
     document = rauha.sandbox("/bin/stat", "-c", "%u %g %a", "/etc/owned", image=f"oci:{layout}").task("succeeded", 0)
     assert document["stdout"] == "1000 65000 640\n"

@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from support.images import Image, busybox, busybox_layer, entry
+from support.images import File, Image, busybox, busybox_layer
 from support.instance import RAUHA
 
 
@@ -113,7 +113,7 @@ def test_image_of_the_wrong_kind(rauha, tmp_path):
 @pytest.fixture(scope="module")
 def good(tmp_path_factory):
     base = tmp_path_factory.mktemp("images")
-    return busybox().docker_archive(base / "good.tar"), busybox().oci_archive(base / "good-oci.tar", base)
+    return busybox().docker_archive(base / "good.tar"), busybox().oci_archive(base / "good-oci.tar")
 
 
 @pytest.mark.parametrize("kind", ["docker-archive", "oci-archive"])
@@ -129,9 +129,9 @@ def test_broken_archives(rauha, good, tmp_path, kind, damage):
     result.refused(125, "image")
 
 
-def unique():
+def unique(**options):
     """An image that the store has never seen: what it has verified once, it does not read again."""
-    return Image(busybox_layer(), [entry("etc/unique", content=os.urandom(100_000))], Env=["PATH=/bin"])
+    return Image(busybox_layer(), [File("etc/unique", os.urandom(100_000))], Env=["PATH=/bin"], **options)
 
 
 def _blobs(layout):
@@ -157,11 +157,7 @@ def test_manifest_with_another_digest(rauha, tmp_path):
 
 def test_layer_that_unpacks_to_something_else(rauha, tmp_path):
     """The blob's digest is right, the config's diff_id is not."""
-    image = unique()
-    config = json.loads(image.config)
-    config["rootfs"]["diff_ids"][0] = "sha256:" + "0" * 64
-    image.config = json.dumps(config).encode()
-    rauha.sandbox("true", image=f"oci:{image.oci(tmp_path / 'oci')}").refused(125, "image", "corrupt")
+    rauha.sandbox("true", image=f"oci:{unique(wrong_diff_id=1).oci(tmp_path / 'oci')}").refused(125, "image", "corrupt")
 
 
 @pytest.mark.parametrize("edit", [

@@ -19,7 +19,8 @@ import pytest
 
 import probe
 from support import procs
-from support.images import Image, busybox_layer, directory, entry, hardlink, symlink
+from support.images import File, Image, busybox_layer
+from support.make_oci_image import Device, Dir, Hardlink, Opaque, Symlink, Whiteout
 from support.instance import REPOSITORY
 from support.waiting import eventually, patient
 
@@ -502,16 +503,16 @@ def layer_image(tmp_path, *entries):
 def test_layer_that_leaves_its_directory(rauha, tmp_path, victim, attack):
     up = "../" * 20 + str(victim).lstrip("/")
     entries = {
-        "dotdot": [entry(f"{up}/new", content=b"x")],
-        "absolute": [entry(f"{victim}/new", content=b"x")],
-        "through-link": [symlink("etc/out", up.replace("../", "../", 1)), entry("etc/out/new", content=b"x")],
-        "through-absolute-link": [symlink("out", str(victim)), entry("out/new", content=b"x"), entry("out/file", content=b"overwritten")],
-        "hardlink": [hardlink("stolen", f"{up}/file"), entry("stolen", content=b"overwritten")],
-        "hardlink-absolute": [hardlink("stolen", f"{victim}/file"), entry("stolen", content=b"overwritten")],
-        "hardlink-through-link": [symlink("out", str(victim)), hardlink("stolen", "out/file")],
-        "whiteout-dotdot": [entry(f"{up}/.wh.file"), entry("etc/.wh..."), entry(".wh...")],
-        "opaque-through-link": [symlink("out", str(victim)), entry("out/.wh..wh..opq"), entry("out/.wh.file")],
-        "device": [entry("dev/disk", tarfile.BLKTYPE, devmajor=254, devminor=0, mode=0o666), entry("disk", tarfile.BLKTYPE, devmajor=254, devminor=0, mode=0o666)],
+        "dotdot": [File(f"{up}/new", b"x")],
+        "absolute": [File(f"{victim}/new", b"x")],
+        "through-link": [Symlink("etc/out", up.replace("../", "../", 1)), File("etc/out/new", b"x")],
+        "through-absolute-link": [Symlink("out", str(victim)), File("out/new", b"x"), File("out/file", b"overwritten")],
+        "hardlink": [Hardlink("stolen", f"{up}/file"), File("stolen", b"overwritten")],
+        "hardlink-absolute": [Hardlink("stolen", f"{victim}/file"), File("stolen", b"overwritten")],
+        "hardlink-through-link": [Symlink("out", str(victim)), Hardlink("stolen", "out/file")],
+        "whiteout-dotdot": [Whiteout(f"{up}/file"), Whiteout("etc/.."), Whiteout("..")],
+        "opaque-through-link": [Symlink("out", str(victim)), Opaque("out"), Whiteout("out/file")],
+        "device": [Device("dev/disk", "b", 254, 0), Device("disk", "b", 254, 0)],
     }[attack]
     before = tree(victim)
     result = rauha.sandbox("/bin/sh", "-c", f"cat /stolen /out/file /etc/out/file; head -c 16 /disk /dev/disk | wc -c; cat {victim}/file",
@@ -529,7 +530,7 @@ def test_bomb_of_compressed_zeros(rauha, tmp_path):
     image = Image(busybox_layer(), Env=["PATH=/bin"])
     layout = image.oci(tmp_path / "oci")
     size, chunk = 80 << 30, bytes(16 << 20)
-    info, _ = entry("bomb")
+    info = tarfile.TarInfo("bomb")
     info.size = size
     block = info.tobuf(format=tarfile.GNU_FORMAT)
     compressed = gzip.compress(chunk, 9)
@@ -549,13 +550,13 @@ def test_bomb_of_compressed_zeros(rauha, tmp_path):
 
 def test_set_user_id_program_gains_nothing(rauha, tmp_path):
     """A set-user-ID program of the image, started by another user. The control runs the same file on the host in a chroot."""
-    path = Image(busybox_layer(), [directory("lib"), directory("lib64"), directory("usr")], Env=["PATH=/bin"], User="1000:1000")
+    path = Image(busybox_layer(), [Dir("lib"), Dir("lib64"), Dir("usr")], Env=["PATH=/bin"], User="1000:1000")
     tar = path.directory(tmp_path / "tree")
     libraries = [word for line in subprocess.run(["ldd", "/usr/bin/id"], capture_output=True, text=True, check=True).stdout.splitlines()
                  for word in line.split() if word.startswith("/")]
     files = []
     for library in libraries:
-        files.append(entry(library.lstrip("/"), content=pathlib.Path(library).read_bytes(), mode=0o755))
+        files.append(File(library.lstrip("/"), pathlib.Path(library).read_bytes(), mode=0o755))
         target = tar / library.lstrip("/")
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(pathlib.Path(library).read_bytes())
@@ -573,7 +574,7 @@ def test_set_user_id_program_gains_nothing(rauha, tmp_path):
 
     control = subprocess.run(["/suid-id", "-u"], capture_output=True, text=True, preexec_fn=become_user)
     assert control.stdout == "0\n", f"the control: the bit works on the host: {control}"
-    layer = [*files, entry("suid-id", content=program, mode=0o4755)]
+    layer = [*files, File("suid-id", program, mode=0o4755)]
     layout = Image(busybox_layer(), layer, Env=["PATH=/bin"], User="1000:1000").oci(tmp_path / "oci")
     document = rauha.sandbox("/suid-id", "-u", image=f"oci:{layout}").task("succeeded", 0)
     assert document["stdout"] == "1000\n"
@@ -594,7 +595,7 @@ def test_workdir_through_an_open_descriptor(rauha, tmp_path, where):
 def test_image_with_a_workdir_of_an_open_descriptor(rauha, tmp_path):
     for number in range(3, 32):
         path = f"/proc/self/fd/{number}"
-        layout = Image(busybox_layer(), [symlink("work", path)], Env=["PATH=/bin"], WorkingDir=path).oci(tmp_path / f"oci-{number}")
+        layout = Image(busybox_layer(), [Symlink("work", path)], Env=["PATH=/bin"], WorkingDir=path).oci(tmp_path / f"oci-{number}")
         rauha.sandbox("pwd", image=f"oci:{layout}").refused(125, "zone")
 
 

@@ -86,9 +86,12 @@ plugin::ZoneSpec ZoneService::specOf(const Zone& zone, const ZoneRequest& reques
   policy::ZoneView view = policy::zoneView(policy, hostUsers ? &*hostUsers : nullptr, hostNetwork ? &*hostNetwork : nullptr);
   spec.usernsHost = (view.flags & RAUHA_ZONE_USERNS_HOST) != 0;
   spec.network = view.network == RAUHA_NETWORK_HOST ? plugin::ZoneNetwork::host : plugin::ZoneNetwork::isolated;
-  for (auto& record : view.records)
-    if (record.tag != RAUHA_ZONE_REQUIRE)
-      spec.records.push_back({record.tag, record.number, std::move(record.text)});  // those are below, without the waived ones
+  for (auto& record : view.records) {
+    if (record.tag == RAUHA_ZONE_REQUIRE) continue;  // those are below, without the waived ones
+    // A file capability is a set-user-ID bit by another name: on a repository that belongs to root it would be valid on the host.
+    if (request.noSuidBits && record.tag == RAUHA_ZONE_CAPABILITY && record.text == "setfcap") continue;
+    spec.records.push_back({record.tag, record.number, std::move(record.text)});
+  }
   if (request.noSuidBits) spec.records.push_back({RAUHA_ZONE_NO_SUID_BITS, 1, ""});
   for (const auto required : policy.getRequire()) {
     const std::string layer(required.begin(), required.size());

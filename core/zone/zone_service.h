@@ -51,7 +51,7 @@ struct ZoneRequest {
   bool temporary = false;  // removed by reconcile when the daemon died; its shim ends with our connection
   std::string taskId;
   uint32_t ownerUid = 0;
-  bool noSuidBits = false;          // the repository is writable
+  bool noSuidBits = false;          // the repository is writable: no set-user-ID bits, no file capabilities (setfcap is dropped)
   std::vector<std::string> waived;  // required layers that may be missing
 };
 

@@ -125,7 +125,7 @@ def test_files_of_others_stay_theirs(rauha, repo):
 def test_set_user_id_bits_are_refused(rauha, repo):
     """A set-user-ID file in a shared tree would be the host owner's: no call may set the bits, not even in part."""
     script = """
-import os, errno, ctypes
+import os, errno, ctypes, struct
 libc = ctypes.CDLL(None, use_errno=True)
 def report(what, code):
     print(what, "ALLOWED" if code == 0 else errno.errorcode[ctypes.get_errno()])
@@ -141,6 +141,13 @@ for bits in (0o4755, 0o2755, 0o6755):
     report("open%o" % bits, min(0, libc.open(b"open%o" % bits, os.O_CREAT | os.O_WRONLY, bits)))
     report("openat%o" % bits, min(0, libc.openat(-100, b"openat%o" % bits, os.O_CREAT | os.O_WRONLY, bits)))
     report("mknod%o" % bits, libc.mknod(b"mknod%o" % bits, 0o100000 | bits, 0))
+    report("mknodat%o" % bits, libc.mknodat(-100, b"mknodat%o" % bits, 0o100000 | bits, 0))
+    how = struct.pack("QQQ", os.O_CREAT | os.O_WRONLY, bits, 0)
+    report("openat2%o" % bits, min(0, libc.syscall(437, -100, b"openat2%o" % bits, how, 24)))
+    for call, fd in (("open", libc.open(b".", os.O_TMPFILE | os.O_RDWR, bits)), ("openat", libc.openat(-100, b".", os.O_TMPFILE | os.O_RDWR, bits))):
+        report("%s-tmpfile%o" % (call, bits), min(0, fd))
+        if fd >= 0:
+            libc.linkat(-100, b"/proc/self/fd/%d" % fd, -100, b"tmpfile-%s%o" % (call.encode(), bits), 0x400)
 report("chmod-plain", libc.chmod(b"chmod4755", 0o755))
 """
     document = rauha.sandbox(*PYTHON, script, options=options(repo, "rw")).task("succeeded", 0)
@@ -149,6 +156,29 @@ report("chmod-plain", libc.chmod(b"chmod4755", 0o755))
     bits = [path for path in repo.rglob("*") if path.lstat().st_mode & (stat.S_ISUID | stat.S_ISGID) and not path.is_dir()]
     assert not bits, f"set-id files on the host: {bits}; calls: {outcome}"
     assert all(value in ("EPERM", "ENOSYS", "EACCES") for name, value in outcome.items() if "chmod" in name), outcome
+
+
+@pytest.mark.parametrize("owner", [0, 1000], ids=["of-root", "of-a-user"])
+@pytest.mark.parametrize("policy", ["own", "standard"])
+def test_file_capabilities_are_refused(rauha, repo, policy_file, owner, policy):
+    """A file capability is a set-user-ID bit by another name; the policy's own setfcap does not change that where the tree is written through."""
+    give(repo, owner, owner)
+    script = """
+import os, struct
+for value in (struct.pack('<IIIII', 0x02000001, 128, 0, 0, 0), struct.pack('<IIIIII', 0x03000001, 128, 0, 0, 0, 0)):
+    try:
+        os.setxattr('run.sh', 'security.capability', value)
+        print('ALLOWED')
+    except OSError as error:
+        print(error.strerror)
+"""
+    chosen = policy_file(capabilities=["setfcap", "chown", "setuid"]) if policy == "own" else ["--policy", "standard"]
+    document = rauha.sandbox(*PYTHON, script, options=[*options(repo, "rw"), *chosen]).task("succeeded", 0)
+    assert "ALLOWED" not in document["stdout"] and "setfcap" not in document["posture"]["capabilities"]
+    assert "security.capability" not in os.listxattr(repo / "run.sh")
+    if policy == "own":  # the control: without a shared tree the capability is there and works, on files of the zone
+        control = rauha.sandbox(*PYTHON, script.replace("run.sh", "/tmp/file").replace("import os", "open('/tmp/file', 'w').close(); import os"), options=chosen)
+        assert "ALLOWED" in control.task("succeeded", 0)["stdout"] and "setfcap" in control.json["posture"]["capabilities"]
 
 
 def test_host_control_sets_the_bits(repo):

@@ -898,7 +898,7 @@ def landlock_works():
     if libc.prctl(38, 1, 0, 0, 0) or libc.syscall(ctypes.c_long(446), ctypes.c_long(ruleset), ctypes.c_long(0)) < 0:
         raise OSError(ctypes.get_errno(), "landlock_restrict_self")
     try:
-        open("/tmp/rauha-landlock", "w").close()
+        open(SCRATCH + "/rauha-landlock", "w").close()
         return "armed without effect"
     except PermissionError:
         return "works"

@@ -26,7 +26,7 @@ void refuseFlags(uint32_t flags, const char* what) {
 }
 
 Layer copyLayer(const rauha_layer* from) {
-  const auto raw = readStruct(from, kLayerV1, "a layer");
+  const auto raw = readTable<rauha_layer>(from, kLayerV1, "a layer");
   refuseFlags(raw.flags, "a layer");
   Layer out;
   out.name = exactText(raw.name, kMaxName, "a layer's name");
@@ -77,7 +77,7 @@ class FindingSink final {
   void push(const rauha_zone_finding* finding) noexcept {
     sink_.take([&] {
       bound(findings, kMaxFindings, "findings");
-      const auto raw = readStruct(finding, kFindingV1, "a finding");
+      const auto raw = readTable<rauha_zone_finding>(finding, kFindingV1, "a finding");
       refuseFlags(raw.flags, "a finding");
       findings.push_back({cleanText(raw.zone_id, kMaxName), cleanText(raw.object, kMaxText), cleanText(raw.action, kMaxText)});
     });

@@ -44,7 +44,7 @@ std::string digestText(rauha_str s, const char* what) {
 }
 
 ImageInfo copyInfo(const rauha_image_info* from) {
-  const auto raw = readStruct(from, kInfoV1, "an image's info");
+  const auto raw = readTable<rauha_image_info>(from, kInfoV1, "an image's info");
   refuseFlags(raw.flags, "an image's info");
   ImageInfo out;
   out.reference = exactText(raw.reference, kMaxReference, "an image's reference");
@@ -234,13 +234,17 @@ class PluginImages final : public ImageSource {
   std::vector<ResolvedImage> list(const CallOptions& options) override {
     PluginCall call(plugin_->host(), options, "image", "list");
     ImageSink sink(call);
-    call.finish(table_.list(plugin_->instance(), call.raw(), sink.raw()));
+    const rauha_image_request raw = requestView({});
+    call.finish(table_.list(plugin_->instance(), call.raw(), &raw, sink.raw()));
     return std::move(sink.images);
   }
 
   void remove(const CallOptions& options, std::string_view reference) override {
     PluginCall call(plugin_->host(), options, "image", "remove");
-    call.finish(table_.remove(plugin_->instance(), call.raw(), toStr(reference)));
+    ImageRequest request;
+    request.reference = reference;
+    const rauha_image_request raw = requestView(request);
+    call.finish(table_.remove(plugin_->instance(), call.raw(), &raw));
   }
 
   void reconcile(const CallOptions& options, const std::vector<std::string>& leases) override {

@@ -37,16 +37,17 @@ class ImageOci {
   void importImage(sdk::Call& call, const rauha_image_request& request, const rauha_image_sink& sink) {
     guarded([&] { push(library_->importImage(requestOf(request), watchOf(call)), sink); });
   }
-  void list(sdk::Call&, const rauha_image_sink& sink) {
+  void list(sdk::Call&, const rauha_image_request& request, const rauha_image_sink& sink) {
     guarded([&] {
+      (void)requestOf(request);  // refuses what it does not know
       for (const Resolved& image : library_->list()) push(image, sink);
     });
   }
   void release(sdk::Call&, std::string_view lease) {
     guarded([&] { library_->release(lease); });
   }
-  void remove(sdk::Call&, std::string_view reference) {
-    guarded([&] { library_->remove(reference); });
+  void remove(sdk::Call&, const rauha_image_request& request) {
+    guarded([&] { library_->remove(requestOf(request).reference); });
   }
   void reconcile(sdk::Call&, const std::vector<std::string_view>& leases) {
     guarded([&] { library_->reconcile(leases); });
@@ -55,6 +56,7 @@ class ImageOci {
  private:
   static Request requestOf(const rauha_image_request& raw) {
     sdk::refuseUnknownFlags(raw.flags, 0, "image request");
+    sdk::eachRecord(raw.records, "image request", [](const rauha_record&) { return false; });
     Request out;
     out.reference = sdk::view(raw.reference);
     out.sourceFd = raw.source_fd_borrow;

@@ -170,7 +170,10 @@ TEST_F(Plugin, ErrorsKeepCodeTextAndHint) {
   EXPECT_NE(call_.hint.find("skopeo"), std::string::npos);
   EXPECT_EQ(resolve("oci:image", -1, pushed), RAUHA_E_INVALID);
   EXPECT_EQ(resolve("", -1, pushed), RAUHA_E_INVALID);
-  EXPECT_EQ(table_->remove(instance_, &call_, sdk::str("nothing")), RAUHA_E_NOT_FOUND);
+  rauha_image_request nothing{};
+  nothing.struct_size = sizeof nothing;
+  nothing.reference = sdk::str("nothing");
+  EXPECT_EQ(table_->remove(instance_, &call_, &nothing), RAUHA_E_NOT_FOUND);
   EXPECT_EQ(table_->release(instance_, &call_, sdk::str("zone_unknown")), RAUHA_OK);
 }
 
@@ -183,6 +186,26 @@ TEST_F(Plugin, UnknownFlagsAreRefused) {
   Pushed pushed;
   const rauha_image_sink sink = Pushed::sink(pushed);
   EXPECT_EQ(table_->resolve(instance_, &call_, &request, &sink), RAUHA_E_UNSUPPORTED);
+  EXPECT_EQ(table_->list(instance_, &call_, &request, &sink), RAUHA_E_UNSUPPORTED);
+  EXPECT_EQ(table_->remove(instance_, &call_, &request), RAUHA_E_UNSUPPORTED);
+}
+
+TEST_F(Plugin, UnknownRecordsAreRefusedWhenCritical) {
+  ASSERT_EQ(create(""), RAUHA_OK);
+  rauha_record record{};
+  record.struct_size = sizeof record;
+  record.flags = RAUHA_RECORD_CRITICAL;
+  record.tag = 7;
+  rauha_image_request request{};
+  request.struct_size = sizeof request;
+  request.reference = sdk::str("host");
+  request.records = {&record, 1, sizeof record};
+  Pushed pushed;
+  const rauha_image_sink sink = Pushed::sink(pushed);
+  EXPECT_EQ(table_->resolve(instance_, &call_, &request, &sink), RAUHA_E_UNSUPPORTED);
+  EXPECT_EQ(call_.text, "image request: unknown critical record 7");
+  record.flags = 0;
+  EXPECT_EQ(table_->resolve(instance_, &call_, &request, &sink), RAUHA_OK);
 }
 
 TEST_F(Plugin, Cancels) {

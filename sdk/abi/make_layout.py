@@ -11,7 +11,8 @@ import subprocess
 import sys
 import tempfile
 
-HEADERS = ["plugin.h", "backend.h", "image.h"]
+HEADERS = ["plugin.h", "backend.h", "image.h", "service_state.h", "service_events.h", "service_timer.h", "service_watch.h",
+           "service_spawn.h"]
 
 
 def fields_of(text):

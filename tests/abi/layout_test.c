@@ -1,6 +1,11 @@
 /* Compiles only as long as no released field moved, changed its size, or went away. Appending is free. */
 #include <rauha/backend.h>
 #include <rauha/image.h>
+#include <rauha/service_events.h>
+#include <rauha/service_spawn.h>
+#include <rauha/service_state.h>
+#include <rauha/service_timer.h>
+#include <rauha/service_watch.h>
 
 _Static_assert(sizeof(void*) == 8 && sizeof(size_t) == 8, "the layout was recorded on a 64-bit machine");
 
@@ -22,11 +27,24 @@ RAUHA_WHOLE(rauha_zone_spec, records);
 RAUHA_WHOLE(rauha_zone_handle, host_id_count);
 RAUHA_WHOLE(rauha_zone_finding, action);
 RAUHA_WHOLE(rauha_backend_v1, reconcile);
-RAUHA_WHOLE(rauha_image_request, name);
+RAUHA_WHOLE(rauha_image_request, records);
 RAUHA_WHOLE(rauha_image_layer, size);
 RAUHA_WHOLE(rauha_image_mount, target);
 RAUHA_WHOLE(rauha_image_info, created_ns);
+RAUHA_WHOLE(rauha_image_sink, mount);
 RAUHA_WHOLE(rauha_image_v1, reconcile);
+RAUHA_WHOLE(rauha_bytes_sink, push);
+RAUHA_WHOLE(rauha_state_v1, erase);
+RAUHA_WHOLE(rauha_events_v1, dropped);
+RAUHA_WHOLE(rauha_timer_request, fire);
+RAUHA_WHOLE(rauha_timer_v1, cancel);
+RAUHA_WHOLE(rauha_watch_request, ready);
+RAUHA_WHOLE(rauha_watch_v1, remove);
+RAUHA_WHOLE(rauha_spawn_descriptor, number);
+RAUHA_WHOLE(rauha_spawn_request, directory);
+RAUHA_WHOLE(rauha_spawn_handle, pid);
+RAUHA_WHOLE(rauha_spawn_end, code);
+RAUHA_WHOLE(rauha_spawn_v1, wait);
 
 /* A note is a part of the file format: its body may grow, its beginning may not move. */
 _Static_assert(sizeof(rauha_note) == 84, "the note's size is part of its own fields");

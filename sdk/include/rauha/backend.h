@@ -60,6 +60,7 @@ typedef struct rauha_zone_handle {
   uint32_t host_id_count;
 } rauha_zone_handle;
 
+/* What reconcile came across. Facts. */
 typedef struct rauha_zone_finding {
   uint32_t struct_size;
   uint32_t flags;

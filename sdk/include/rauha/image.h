@@ -15,6 +15,8 @@ extern "C" {
 
 #define RAUHA_IMAGE_V1 "rauha.image/1"
 
+/* What is asked for. Later versions append fields, and define tags of records: what the plugin does not understand it refuses (size rule
+ * 4, critical records), so that nobody gets another image than the one that was asked for. In 1.0 there are no tags. */
 typedef struct rauha_image_request {
   uint32_t struct_size;
   uint32_t flags;
@@ -23,8 +25,9 @@ typedef struct rauha_image_request {
   uint32_t caller_uid;      /* who asks */
   uint32_t caller_gid;
   uint32_t reserved;
-  rauha_str lease; /* zone id that will use the layers; absent: inspect only, nothing is leased */
-  rauha_str name;  /* import: the name to store it under; absent: made from the reference */
+  rauha_str lease;     /* zone id that will use the layers; absent: inspect only, nothing is leased */
+  rauha_str name;      /* import: the name to store it under; absent: made from the reference */
+  rauha_array records; /* of rauha_record */
 } rauha_image_request;
 
 #define RAUHA_LAYER_ID_NONE 0u  /* owners are the host's */
@@ -60,6 +63,7 @@ typedef struct rauha_image_mount {
   rauha_str target; /* absolute, in the zone */
 } rauha_image_mount;
 
+/* Facts. */
 typedef struct rauha_image_info {
   uint32_t struct_size;
   uint32_t flags;
@@ -71,7 +75,8 @@ typedef struct rauha_image_info {
   int64_t created_ns;    /* when it entered the store, CLOCK_REALTIME; 0: not stored */
 } rauha_image_info;
 
-/* Order per image: info, then its layers (lowest first) or mounts, then the next image. */
+/* Order per image: info, then its layers (lowest first) or mounts, then the next image. A sink may have more functions than the plugin
+ * knows, and an older one fewer: ask RAUHA_HAS for those that came after 1.0. */
 typedef struct rauha_image_sink {
   uint32_t struct_size;
   uint32_t reserved;
@@ -90,10 +95,13 @@ typedef struct rauha_image_v1 {
   rauha_status (*resolve)(rauha_instance*, rauha_call*, const rauha_image_request*, const rauha_image_sink*) RAUHA_NOEXCEPT;
   /* [worker] Ends the lease. Idempotent. */
   rauha_status (*release)(rauha_instance*, rauha_call*, rauha_str lease) RAUHA_NOEXCEPT;
-  rauha_status (*list)(rauha_instance*, rauha_call*, const rauha_image_sink*) RAUHA_NOEXCEPT;                                /* [worker] */
-  rauha_status (*inspect)(rauha_instance*, rauha_call*, const rauha_image_request*, const rauha_image_sink*) RAUHA_NOEXCEPT; /* [worker] */
-  /* [worker] Removes the name, and every layer that neither another image nor a lease needs. BUSY when a lease uses it. */
-  rauha_status (*remove)(rauha_instance*, rauha_call*, rauha_str reference) RAUHA_NOEXCEPT;
+  /* [worker] Every stored image. In 1.0 the request says only who asks. */
+  rauha_status (*list)(rauha_instance*, rauha_call*, const rauha_image_request*, const rauha_image_sink*) RAUHA_NOEXCEPT;
+  /* [worker] As resolve, without making anything ready: no lease is taken and nothing is stored. */
+  rauha_status (*inspect)(rauha_instance*, rauha_call*, const rauha_image_request*, const rauha_image_sink*) RAUHA_NOEXCEPT;
+  /* [worker] Removes the reference (a stored name), and every layer that neither another image nor a lease needs. BUSY when a lease uses
+   * it. */
+  rauha_status (*remove)(rauha_instance*, rauha_call*, const rauha_image_request*) RAUHA_NOEXCEPT;
   /* [worker] Stores the image under a name; pushes what was stored. */
   rauha_status (*import_image)(rauha_instance*, rauha_call*, const rauha_image_request*, const rauha_image_sink*) RAUHA_NOEXCEPT;
   /* [worker] Once after start: leases (array of rauha_str) that still live; all others and half-done files are removed. */

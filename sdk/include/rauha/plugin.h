@@ -12,8 +12,9 @@
  *   2. Structs only grow at the end. Fixed-width integers only; no implicit padding; no enums, bool, bit-fields or long in structs.
  *   3. A reader takes min(struct_size, its own size) bytes. What is missing reads as zero, and zero means "as before".
  *   4. An input struct that is larger than the reader knows is accepted only if the unknown tail is zero, else RAUHA_E_UNSUPPORTED.
- *      (A restriction that is not understood must fail, not be dropped.)
- *   5. Unknown flag bits and unknown records marked RAUHA_RECORD_CRITICAL are refused with RAUHA_E_UNSUPPORTED.
+ *      (A restriction that is not understood must fail, not be dropped.) A struct marked "facts" only reports: of it the reader ignores
+ *      the tail, so that a newer reporter works with an older reader.
+ *   5. Unknown flag bits (of facts, too) and unknown records marked RAUHA_RECORD_CRITICAL are refused with RAUHA_E_UNSUPPORTED.
  *   6. Arrays are {ptr, count, stride}; step by stride, so that elements can grow.
  *
  * Ownership: nothing allocated on one side is freed on the other. Text is borrowed for the call. Variable-length results are pushed
@@ -24,6 +25,7 @@
  *   [loop]   the host's event loop: must not block, allocate much or do I/O
  *   [zone]   a worker thread of the host, may block; calls for one zone never overlap, different zones may run at once
  *   [worker] a worker thread of the host, may block; calls may run at once
+ *   [service] the plugin's own service thread of the host (timers, watches), may block; callbacks of one plugin never overlap
  *   [any]    any thread, also at once
  *
  * Errors: a function returns RAUHA_OK or another status, and with it sets one line of text through host->set_error. On failure
@@ -76,6 +78,12 @@ typedef struct rauha_str {
   size_t len;
 } rauha_str;
 
+/* Bytes of any kind, borrowed for the call. */
+typedef struct rauha_bytes {
+  const void* ptr;
+  uint64_t len;
+} rauha_bytes;
+
 typedef struct rauha_array {
   const void* ptr;
   uint32_t count;
@@ -97,7 +105,7 @@ typedef struct rauha_record {
   rauha_str text;
 } rauha_record;
 
-/* One layer of protection, as probed or as armed. */
+/* One layer of protection, as probed or as armed. Facts. */
 #define RAUHA_LAYER_MISSING 0
 #define RAUHA_LAYER_PARTIAL 1
 #define RAUHA_LAYER_FULL 2
@@ -119,6 +127,7 @@ typedef struct rauha_layer_sink {
   void (*push)(void* context, const rauha_layer* layer) RAUHA_NOEXCEPT;
 } rauha_layer_sink;
 
+/* Something that happened. Facts. */
 typedef struct rauha_event {
   uint32_t struct_size;
   uint32_t flags;
@@ -164,7 +173,8 @@ typedef struct rauha_host {
   void (*emit)(rauha_host_context* context,
                const rauha_event* event) RAUHA_NOEXCEPT;                 /* copied before it returns; bounded, drops are counted */
   int32_t (*on_loop_thread)(rauha_host_context* context) RAUHA_NOEXCEPT; /* for asserts */
-  const void* (*get_service)(rauha_host_context* context, const char* id)RAUHA_NOEXCEPT; /* a table by id, or NULL */
+  /* A table by id ("rauha.state/1", … in service_*.h), or NULL. Static; begins with struct_size and reserved, and only grows. */
+  const void* (*get_service)(rauha_host_context* context, const char* id)RAUHA_NOEXCEPT;
 } rauha_host;
 
 /* What a plugin is. Static data. */

@@ -3,7 +3,8 @@
 //
 // A plugin's class is plain C++: it throws rauha::sdk::Error (or any std::exception), takes std::string_view, and never sees a C
 // table. The macros at the end (RAUHA_BACKEND_PLUGIN, RAUHA_IMAGE_PLUGIN) make the exported entry, the note and the guards that keep
-// exceptions inside. Nothing here allocates for the host or frees what is the host's.
+// exceptions inside; services that the plugin cannot do without are named there. The services themselves: services.hpp.
+// Nothing here allocates for the host or frees what is the host's.
 //
 // Threads: as the C headers tag them. Errors: Error carries one of RAUHA_E_*; every other exception becomes RAUHA_E_INTERNAL with its text.
 
@@ -38,6 +39,12 @@ class Error : public std::runtime_error {
   std::string hint_;
 };
 
+// A service of the host refused: the host has set the call's text already, and what() does not replace it.
+class ServiceError : public Error {
+ public:
+  using Error::Error;
+};
+
 // The host as the plugin sees it. A value; valid as long as the plugin's instance.
 class Host {
  public:
@@ -49,6 +56,14 @@ class Host {
   void log(int level, std::string_view text) const noexcept { raw_->log(raw_->context, level, str(text)); }
   void emit(const rauha_event& event) const noexcept { raw_->emit(raw_->context, &event); }
   const void* service(const char* id) const noexcept { return raw_->get_service(raw_->context, id); }
+  // The table of a service (service_*.h); throws RAUHA_E_UNSUPPORTED when this host lacks it or its first version's functions.
+  template <typename Table>
+  const Table& require(const char* id) const {
+    const auto* table = static_cast<const Table*>(service(id));
+    if (table == nullptr || table->struct_size < sizeof(Table))
+      throw Error(RAUHA_E_UNSUPPORTED, std::string("this host has no ") + id, "use a daemon as new as the plugin");
+    return *table;
+  }
   const rauha_host* raw() const noexcept { return raw_; }
 
  private:
@@ -63,6 +78,7 @@ class Call {
   int cancelFd() const noexcept { return host_->cancel_fd(raw_); }
   int64_t deadlineNs() const noexcept { return host_->deadline_ns(raw_); }
   void progress(std::string_view what, uint64_t done, uint64_t total) const noexcept { host_->progress(raw_, str(what), done, total); }
+  rauha_call* raw() const noexcept { return raw_; }
   // Throws RAUHA_E_CANCELLED once the host gave up; long loops call it often.
   void check() const {
     if (cancelled()) throw Error(RAUHA_E_CANCELLED, "cancelled by the caller");
@@ -73,6 +89,8 @@ class Call {
     try {
       f();
       return RAUHA_OK;
+    } catch (const ServiceError& e) {
+      return e.status();
     } catch (const Error& e) {
       return fail(e.status(), e.what(), e.hint());
     } catch (const std::bad_alloc&) {
@@ -121,6 +139,16 @@ std::vector<T> elements(const rauha_array& array, const char* what) {
   const auto* p = static_cast<const unsigned char*>(array.ptr);
   for (uint32_t i = 0; i < array.count; ++i) out.push_back(input<T>(reinterpret_cast<const T*>(p + size_t{i} * array.stride), what));
   return out;
+}
+
+// Hands each record to known(record), which says whether it knew the tag; an unknown critical one is refused, others are skipped.
+template <typename F>
+void eachRecord(const rauha_array& records, const char* what, F&& known) {
+  for (const rauha_record& record : elements<rauha_record>(records, what)) {
+    refuseUnknownFlags(record.flags, RAUHA_RECORD_CRITICAL, what);
+    if (!known(record) && (record.flags & RAUHA_RECORD_CRITICAL) != 0)
+      throw Error(RAUHA_E_UNSUPPORTED, std::string(what) + ": unknown critical record " + std::to_string(record.tag));
+  }
 }
 
 inline std::vector<std::string_view> texts(const rauha_array& array) {
@@ -190,8 +218,9 @@ const rauha_backend_v1* backendTable() noexcept {
   return &table;
 }
 
-// T: resolve(Call&, request, sink), release(Call&, lease), list(Call&, sink), inspect(Call&, request, sink), remove(Call&, reference),
-// importImage(Call&, request, sink), reconcile(Call&, leases).
+// T: resolve(Call&, request, sink), release(Call&, lease), list(Call&, request, sink), inspect(Call&, request, sink),
+// remove(Call&, request), importImage(Call&, request, sink), reconcile(Call&, leases). T refuses request.flags and request.records that it
+// does not know (refuseUnknownFlags, eachRecord).
 template <typename T>
 const rauha_image_v1* imageTable() noexcept {
   using detail::run;
@@ -204,13 +233,15 @@ const rauha_image_v1* imageTable() noexcept {
       [](rauha_instance* i, rauha_call* c, rauha_str lease) noexcept {
         return run<T>(i, c, [&](T& t, Call& k) { t.release(k, view(lease)); });
       },
-      [](rauha_instance* i, rauha_call* c, const rauha_image_sink* s) noexcept {
-        return run<T>(i, c, [&](T& t, Call& k) { t.list(k, *s); });
+      [](rauha_instance* i, rauha_call* c, const rauha_image_request* r, const rauha_image_sink* s) noexcept {
+        return run<T>(i, c, [&](T& t, Call& k) { t.list(k, input(r, "image request"), *s); });
       },
       [](rauha_instance* i, rauha_call* c, const rauha_image_request* r, const rauha_image_sink* s) noexcept {
         return run<T>(i, c, [&](T& t, Call& k) { t.inspect(k, input(r, "image request"), *s); });
       },
-      [](rauha_instance* i, rauha_call* c, rauha_str ref) noexcept { return run<T>(i, c, [&](T& t, Call& k) { t.remove(k, view(ref)); }); },
+      [](rauha_instance* i, rauha_call* c, const rauha_image_request* r) noexcept {
+        return run<T>(i, c, [&](T& t, Call& k) { t.remove(k, input(r, "image request")); });
+      },
       [](rauha_instance* i, rauha_call* c, const rauha_image_request* r, const rauha_image_sink* s) noexcept {
         return run<T>(i, c, [&](T& t, Call& k) { t.importImage(k, input(r, "image request"), *s); });
       },
@@ -223,13 +254,17 @@ const rauha_image_v1* imageTable() noexcept {
 
 }  // namespace rauha::sdk
 
-// T(Host, std::string_view config) is the plugin's constructor; it may throw.
-#define RAUHA_DETAIL_PLUGIN(T, KIND, ID, TABLE, NAME, VERSION, LICENSE)                                                      \
+#include "services.hpp"
+
+// T(Host, std::string_view config) is the plugin's constructor; it may throw. After LICENSE: the ids of the services that the plugin cannot
+// do without, as in RAUHA_IMAGE_PLUGIN(MyImages, "my-images", "1.0", "Apache-2.0", RAUHA_STATE_V1, RAUHA_TIMER_V1). A host that lacks one
+// refuses the plugin before it is made.
+#define RAUHA_DETAIL_PLUGIN(T, KIND, ID, TABLE, NAME, VERSION, LICENSE, ...)                                                 \
   RAUHA_PLUGIN_NOTE(KIND, NAME, VERSION);                                                                                    \
   extern "C" RAUHA_EXPORT const rauha_plugin* rauha_plugin_entry_v1(void) noexcept {                                         \
     using rauha::sdk::detail::Box;                                                                                           \
     static const char* const provides[] = {ID, nullptr};                                                                     \
-    static const char* const requires_services[] = {nullptr};                                                                \
+    static const char* const requires_services[] = {__VA_ARGS__ __VA_OPT__(, ) nullptr};                                     \
     static const rauha_plugin plugin = {                                                                                     \
         sizeof(rauha_plugin),                                                                                                \
         RAUHA_ABI_MINOR,                                                                                                     \
@@ -251,7 +286,7 @@ const rauha_image_v1* imageTable() noexcept {
   }                                                                                                                          \
   static_assert(true)
 
-#define RAUHA_BACKEND_PLUGIN(T, NAME, VERSION, LICENSE) \
-  RAUHA_DETAIL_PLUGIN(T, "backend", RAUHA_BACKEND_V1, rauha::sdk::backendTable<T>(), NAME, VERSION, LICENSE)
-#define RAUHA_IMAGE_PLUGIN(T, NAME, VERSION, LICENSE) \
-  RAUHA_DETAIL_PLUGIN(T, "image", RAUHA_IMAGE_V1, rauha::sdk::imageTable<T>(), NAME, VERSION, LICENSE)
+#define RAUHA_BACKEND_PLUGIN(T, NAME, VERSION, LICENSE, ...) \
+  RAUHA_DETAIL_PLUGIN(T, "backend", RAUHA_BACKEND_V1, rauha::sdk::backendTable<T>(), NAME, VERSION, LICENSE __VA_OPT__(, ) __VA_ARGS__)
+#define RAUHA_IMAGE_PLUGIN(T, NAME, VERSION, LICENSE, ...) \
+  RAUHA_DETAIL_PLUGIN(T, "image", RAUHA_IMAGE_V1, rauha::sdk::imageTable<T>(), NAME, VERSION, LICENSE __VA_OPT__(, ) __VA_ARGS__)

@@ -22,13 +22,13 @@ class GoodImages {
     push(sink, reference, reference == "host");
   }
   void release(Call&, std::string_view) {}
-  void list(Call&, const rauha_image_sink& sink) {
+  void list(Call&, const rauha_image_request&, const rauha_image_sink& sink) {
     push(sink, "first", false);
     push(sink, "second", true);
   }
   void inspect(Call& call, const rauha_image_request& request, const rauha_image_sink& sink) { resolve(call, request, sink); }
-  void remove(Call&, std::string_view reference) {
-    if (reference == "used") throw Error(RAUHA_E_BUSY, "image used is in use by zone_x");
+  void remove(Call&, const rauha_image_request& request) {
+    if (view(request.reference) == "used") throw Error(RAUHA_E_BUSY, "image used is in use by zone_x");
   }
   void importImage(Call& call, const rauha_image_request& request, const rauha_image_sink& sink) {
     if (request.source_fd_borrow < 0) throw Error(RAUHA_E_INVALID, "no source was given");

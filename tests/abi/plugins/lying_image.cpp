@@ -67,6 +67,14 @@ void pushMount(std::string_view how, const rauha_image_sink* sink) {
   if (how == "mount_file") m.kind = RAUHA_MOUNT_FILE, m.source = str(big);
   if (how == "mount_mode") m.kind = RAUHA_MOUNT_DIRECTORY, m.number = 010000;
   if (how == "mount_link") m.kind = RAUHA_MOUNT_SYMLINK, m.source = {};
+  if (how == "mount_tail") {
+    struct {
+      rauha_image_mount known;
+      uint64_t tail;
+    } longer{m, 1};
+    longer.known.struct_size = sizeof longer;
+    return sink->mount(sink->context, &longer.known);
+  }
   for (int i = how == "mount_flood" ? 1025 : 1; i > 0; --i) sink->mount(sink->context, &m);
 }
 
@@ -94,7 +102,7 @@ rauha_status resolve(rauha_instance*, rauha_call* call, const rauha_image_reques
 }
 
 // More text than a daemon should hold, each image within its limit.
-rauha_status list(rauha_instance*, rauha_call*, const rauha_image_sink* sink) noexcept {
+rauha_status list(rauha_instance*, rauha_call*, const rauha_image_request*, const rauha_image_sink* sink) noexcept {
   static const std::string config(4 << 20, ' ');
   rauha_image_info info = goodInfo();
   info.config_json = str(config);
@@ -112,7 +120,7 @@ const rauha_image_v1 table = {
     },
     list,
     resolve,
-    [](rauha_instance*, rauha_call*, rauha_str) noexcept -> rauha_status { return RAUHA_OK; },
+    [](rauha_instance*, rauha_call*, const rauha_image_request*) noexcept -> rauha_status { return RAUHA_OK; },
     resolve,
     [](rauha_instance*, rauha_call*, rauha_array) noexcept -> rauha_status { return RAUHA_OK; },
 };

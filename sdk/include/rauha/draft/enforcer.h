@@ -85,6 +85,7 @@ typedef struct rauha_enforcer_task {
   int32_t pid;          /* for texts only */
 } rauha_enforcer_task;
 
+/* Facts. */
 typedef struct rauha_enforcer_counters {
   uint32_t struct_size;
   uint32_t operation; /* RAUHA_OPERATION_* */
@@ -102,7 +103,7 @@ typedef struct rauha_counters_sink {
   void (*push)(void* context, const rauha_enforcer_counters* counters) RAUHA_NOEXCEPT;
 } rauha_counters_sink;
 
-/* One difference between what should be and what the kernel has. */
+/* One difference between what should be and what the kernel has. Facts. */
 typedef struct rauha_discrepancy {
   uint32_t struct_size;
   uint32_t flags;

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <toml++/toml.h>
+#include <algorithm>
 #include <cerrno>
 #include <set>
 #include <sstream>
@@ -13,6 +14,7 @@
 #include "core/base/error.h"
 #include "core/base/fd.h"
 #include "core/base/units.h"
+#include "core/plugin/image_router.h"
 
 namespace rauha {
 namespace {
@@ -27,6 +29,7 @@ class Reader {
     if (const auto* t = section(root, "plugins")) plugins(*t);
     if (const auto* t = section(root, "plugin"))
       for (const auto& [name, value] : *t) plugin(std::string(name.str()), value);
+    imageSchemes(root);
   }
 
  private:
@@ -78,7 +81,7 @@ class Reader {
   void plugins(const toml::table& t) {
     refuseUnknown(t, {"backend", "images", "enforcer", "network", "directories", "allow_unsafe_directories"}, "plugins.");
     text(t, "backend", "plugins.", config_.backend);
-    text(t, "images", "plugins.", config_.images);
+    if (const auto* node = t.get("images")) config_.images = imagePlugins(*node);
     text(t, "enforcer", "plugins.", config_.enforcer);
     text(t, "network", "plugins.", config_.network);
     for (const auto& [key, value] : {std::pair{"enforcer", config_.enforcer}, std::pair{"network", config_.network}})
@@ -99,17 +102,91 @@ class Reader {
       }
     }
   }
+  // A name, or a list of names.
+  std::vector<std::string> imagePlugins(const toml::node& node) const {
+    if (const auto one = node.value_exact<std::string>()) return {*one};
+    const std::vector<std::string> out = texts(node, "plugins.images", "must be a plugin's name or a list of names");
+    if (std::set<std::string>(out.begin(), out.end()).size() != out.size()) refuse(node, "plugins.images", "names a plugin twice");
+    return out;
+  }
+  std::vector<std::string> texts(const toml::node& node, const std::string& key, const std::string& why) const {
+    if (!node.is_array() || node.as_array()->empty()) refuse(node, key, why);
+    std::vector<std::string> out;
+    for (const auto& item : *node.as_array()) {
+      const auto value = item.value_exact<std::string>();
+      if (!value || value->empty()) refuse(item, key, why);
+      out.push_back(*value);
+    }
+    return out;
+  }
+  std::vector<std::string> schemes(const toml::node& node, const std::string& key) const {
+    const std::string why = "must be a list of the beginnings of references, such as [\"snapshot\"]";
+    std::vector<std::string> out = texts(node, key, why);
+    for (const auto& scheme : out)
+      if (!plugin::isImageScheme(scheme)) refuse(node, key, "'" + scheme + "' is no scheme: [a-z][a-z0-9+.-], 2 to 32 characters");
+    return out;
+  }
+  // A section as TOML text of its own in which each key stands on the line that it has here: a plugin that refuses one names its line.
+  static std::string textOf(const toml::table& section, const std::set<std::string>& ours) {
+    std::vector<std::pair<toml::key, const toml::node*>> entries;
+    for (const auto& [key, value] : section)
+      if (!ours.contains(std::string(key.str()))) entries.emplace_back(key, &value);
+    // Tables last: what followed the header of one would belong to it.
+    const auto place = [](const toml::node& n) {
+      const bool header = (n.is_table() && !n.as_table()->is_inline()) || n.is_array_of_tables();
+      return std::pair(header, n.source().begin.line);
+    };
+    std::stable_sort(entries.begin(), entries.end(), [&](const auto& a, const auto& b) { return place(*a.second) < place(*b.second); });
+    std::string out;
+    for (const auto& [key, value] : entries) {
+      const auto line = static_cast<size_t>(std::count(out.begin(), out.end(), '\n')) + 1;
+      if (line < value->source().begin.line) out.append(value->source().begin.line - line, '\n');
+      std::ostringstream printed;
+      toml::table one;
+      one.insert(key, *value);
+      printed << one << '\n';
+      out += printed.str();
+    }
+    return out;
+  }
+  // Each scheme has one plugin, and so has the rest.
+  void imageSchemes(const toml::table& root) const {
+    const toml::node* at = root["plugins"]["images"].node();
+    const toml::node& where = at != nullptr ? *at : root;
+    std::map<std::string, std::string> claimed;
+    std::string rest;
+    for (const auto& name : config_.images) {
+      const auto section = config_.plugins.find(name);
+      if (section == config_.plugins.end() || section->second.schemes.empty()) {
+        if (!rest.empty())
+          refuse(where, "plugins.images", rest + " and " + name + " have no schemes, and only one can answer for what nobody claims",
+                 "write [plugin." + name + "] schemes = [\"…\"]");
+        rest = name;
+        continue;
+      }
+      for (const auto& scheme : section->second.schemes)
+        if (const auto [other, fresh] = claimed.emplace(scheme, name); !fresh)
+          refuse(*root["plugin"][name]["schemes"].node(), "plugin." + name + ".schemes",
+                 "'" + scheme + "' is claimed by " + other->second + " already");
+    }
+    if (rest.empty())
+      refuse(where, "plugins.images", "every plugin in it has schemes, and none answers for the rest",
+             "add \"image-oci\" to plugins.images");
+    for (const auto& [name, section] : config_.plugins)
+      if (!section.schemes.empty() && std::find(config_.images.begin(), config_.images.end(), name) == config_.images.end())
+        refuse(*root["plugin"][name]["schemes"].node(), "plugin." + name + ".schemes", "the plugin is not in plugins.images",
+               "add \"" + name + "\" to plugins.images");
+  }
   void plugin(const std::string& name, const toml::node& node) {
     if (!node.is_table()) refuse(node, "plugin." + name, "must be a table");
-    toml::table rest = *node.as_table();
+    const toml::table& section = *node.as_table();
+    const std::string prefix = "plugin." + name + ".";
     PluginSection out;
-    text(rest, "sha256", "plugin." + name + ".", out.sha256);
+    text(section, "sha256", prefix, out.sha256);
     if (!out.sha256.empty() && !isSha256("sha256:" + out.sha256))
-      refuse(*rest.get("sha256"), "plugin." + name + ".sha256", "must be 64 lower-case hex digits");
-    rest.erase("sha256");
-    std::ostringstream printed;
-    if (!rest.empty()) printed << rest;
-    out.toml = printed.str();
+      refuse(*section.get("sha256"), prefix + "sha256", "must be 64 lower-case hex digits");
+    if (const auto* claimed = section.get("schemes")) out.schemes = schemes(*claimed, prefix + "schemes");
+    out.toml = textOf(section, {"sha256", "schemes"});
     config_.plugins[name] = std::move(out);
   }
 

@@ -4,7 +4,8 @@
 //   [daemon]   socket_group = "rauha"   idle_exit = "60s" (on demand only)   workers = 4   task_history = 1000
 //   [plugins]  backend = "backend-linux"   images = "image-oci"   enforcer = "none"   network = "none"
 //              directories = ["/usr/lib/rauha/plugins"]   allow_unsafe_directories = false
-//   [plugin.NAME]  sha256 = "…"; everything else goes to the plugin as its own configuration
+//              images may be a list: ["image-oci", "dir-snapshot"]. At most one of it has no schemes and gets what no other claims.
+//   [plugin.NAME]  sha256 = "…"   schemes = ["snapshot"] (image plugins); everything else goes to the plugin as its own configuration
 
 #include <cstdint>
 #include <map>
@@ -16,6 +17,7 @@ namespace rauha {
 struct PluginSection {
   std::string toml;    // the plugin's own keys, as TOML text
   std::string sha256;  // pin of the file, "" for none
+  std::vector<std::string> schemes;
 };
 
 struct Config {
@@ -24,7 +26,7 @@ struct Config {
   uint32_t workers = 4;
   uint32_t taskHistory = 1000;
   std::string backend = "backend-linux";
-  std::string images = "image-oci";
+  std::vector<std::string> images{"image-oci"};
   std::string enforcer = "none";
   std::string network = "none";
   std::vector<std::string> pluginDirectories;  // empty: the one beside the program

@@ -23,7 +23,7 @@ std::string refusal(const std::string& toml) {
 TEST(Config, EmptyGivesDefaults) {
   const Config c = parseConfig("", "x.toml");
   EXPECT_EQ(c.backend, "backend-linux");
-  EXPECT_EQ(c.images, "image-oci");
+  EXPECT_EQ(c.images, std::vector<std::string>{"image-oci"});
   EXPECT_EQ(c.enforcer, "none");
 }
 
@@ -60,6 +60,37 @@ TEST(Config, RefusalsNameFileLineAndKey) {
   EXPECT_NE(refusal("[plugin.x]\nsha256 = \"00\"\n"), "accepted");
   EXPECT_NE(refusal("daemon = 1\n"), "accepted");
   EXPECT_NE(refusal("[daemon\n"), "accepted");
+}
+
+TEST(Config, SeveralImagePlugins) {
+  EXPECT_EQ(parseConfig("[plugins]\nimages = 'a'\n", "x").images, std::vector<std::string>{"a"});
+  const Config c = parseConfig("[plugins]\nimages = ['b', 'a']\n[plugin.b]\nschemes = ['snap', 'x+y']\nlimit = 1\n", "x");
+  EXPECT_EQ(c.images, (std::vector<std::string>{"b", "a"}));
+  EXPECT_EQ(c.plugins.at("b").schemes, (std::vector<std::string>{"snap", "x+y"}));
+  EXPECT_EQ(c.plugins.at("b").toml.find("schemes"), std::string::npos) << "the key is the daemon's";
+
+  EXPECT_EQ(refusal("[plugins]\nimages = []\n"), "x.toml:2: plugins.images: must be a plugin's name or a list of names");
+  EXPECT_EQ(refusal("[plugins]\nimages = 1\n"), "x.toml:2: plugins.images: must be a plugin's name or a list of names");
+  EXPECT_EQ(refusal("[plugins]\nimages = ['a', 'a']\n"), "x.toml:2: plugins.images: names a plugin twice");
+  EXPECT_EQ(refusal("[plugins]\nimages = ['a', 'b']\n"),
+            "x.toml:2: plugins.images: a and b have no schemes, and only one can answer for what nobody claims");
+  const std::string two = "[plugins]\nimages = ['a', 'b', 'c']\n[plugin.b]\nschemes = ['ss']\n[plugin.c]\nschemes = ";
+  EXPECT_EQ(refusal(two + "['tt']\n"), "accepted");
+  EXPECT_EQ(refusal(two + "['s']\n"), "x.toml:6: plugin.c.schemes: 's' is no scheme: [a-z][a-z0-9+.-], 2 to 32 characters");
+  EXPECT_EQ(refusal("[plugins]\nimages = ['a', 'b', 'c']\n[plugin.b]\nschemes = ['snap']\n[plugin.c]\nschemes = ['snap']\n"),
+            "x.toml:6: plugin.c.schemes: 'snap' is claimed by b already");
+  EXPECT_EQ(refusal("[plugin.image-oci]\nschemes = ['snap']\n"),
+            "x.toml:1: plugins.images: every plugin in it has schemes, and none answers for the rest");
+  EXPECT_EQ(refusal("[plugin.b]\nschemes = ['snap']\n"), "x.toml:2: plugin.b.schemes: the plugin is not in plugins.images");
+}
+
+// A plugin parses its own section and names lines in its refusals: they must be those of the operator's file.
+TEST(Config, PluginsSeeTheLinesOfTheFile) {
+  const Config c = parseConfig(
+      "# comment\n[plugin.p]\nz = 1\nsha256 = 'ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad'\n\n# why\na = [\n  "
+      "1,\n  2]\nlast = { x = 1 }\n[plugin.p.sub]\nkey = 'v'\n",
+      "x");
+  EXPECT_EQ(c.plugins.at("p").toml, "\n\nz = 1\n\n\n\na = [ 1, 2 ]\n\n\nlast = { x = 1 }\n[sub]\nkey = 'v'\n");
 }
 
 TEST(Config, FileThatOthersMayWriteIsRefused) {

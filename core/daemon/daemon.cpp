@@ -85,11 +85,14 @@ Daemon::Daemon(kj::AsyncIoContext& io, const Instance& instance, const Config& c
 plugin::PluginConfig Daemon::pluginConfig() const {
   plugin::PluginConfig out;
   out.directories = config_.pluginDirectories.empty() ? std::vector<std::string>{instance_.pluginDir} : config_.pluginDirectories;
-  for (const auto& name : {config_.backend, config_.images}) {
+  std::vector<std::string> names{config_.backend};
+  names.insert(names.end(), config_.images.begin(), config_.images.end());
+  for (const auto& name : names) {
     plugin::EnabledPlugin enabled;
     enabled.name = name;
     if (const auto it = config_.plugins.find(name); it != config_.plugins.end()) {
       enabled.toml = it->second.toml;
+      enabled.schemes = it->second.schemes;
       if (!it->second.sha256.empty()) enabled.sha256 = "sha256:" + it->second.sha256;
     }
     out.enabled.push_back(std::move(enabled));

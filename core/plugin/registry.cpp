@@ -8,6 +8,7 @@
 
 #include "core/base/digest.h"
 #include "core/plugin/adapters.h"
+#include "core/plugin/image_router.h"
 #include "core/plugin/loaded_plugin.h"
 #include "core/plugin/loader.h"
 
@@ -68,6 +69,7 @@ struct Registry::State {
     std::shared_ptr<LoadedPlugin> plugin;
     std::unique_ptr<Backend> backend;
     std::unique_ptr<ImageSource> images;
+    std::vector<std::string> schemes;  // as enabled
   };
 
   State(const PluginConfig& c, HostCallbacks callbacks) : config(c), host(std::move(callbacks)) {
@@ -105,6 +107,7 @@ struct Registry::State {
   void loadEnabled(const EnabledPlugin& enabled) {
     Slot slot;
     slot.record.name = enabled.name;
+    slot.schemes = enabled.schemes;
     try {
       loadInto(slot, enabled);
       slot.record.loaded = true;
@@ -138,6 +141,9 @@ struct Registry::State {
     slot.plugin = std::make_shared<LoadedPlugin>(std::move(opened), config, enabled.toml, host);
     if (kind == "backend") slot.backend = adaptBackend(slot.plugin);
     if (kind == "image") slot.images = adaptImages(slot.plugin);
+    if (kind != "image" && !slot.schemes.empty())
+      throw Error("plugin", Code::invalid, slot.record.path + " is of kind " + kind + " and cannot answer for image schemes",
+                  "take it out of plugins.images");
   }
 
   // What lies in the directories and is not enabled: shown by its note, never opened as code.
@@ -172,6 +178,7 @@ struct Registry::State {
     T* found = nullptr;
     std::string reasons, hint;
     for (const auto& slot : slots) {
+      if (!slot.schemes.empty()) continue;  // stands beside the one
       if (T* here = (slot.*member).get()) {
         if (found != nullptr)
           throw Error("plugin", Code::conflict,
@@ -187,6 +194,16 @@ struct Registry::State {
                 hint.empty() ? "see `rauha plugin list`" : hint);
   }
 
+  // Only when there is somebody beside the one without schemes.
+  void route() {
+    std::vector<ImageRoute> routes;
+    for (const auto& slot : slots)
+      if (!slot.schemes.empty() || slot.images != nullptr)
+        routes.push_back({slot.record.name, slot.schemes, slot.images.get(), slot.record.refusal, slot.record.hint});
+    const auto rest = std::count_if(routes.begin(), routes.end(), [](const ImageRoute& r) { return r.schemes.empty(); });
+    if (routes.size() > 1 && rest == 1) routed = routeImages(std::move(routes));
+  }
+
   bool enabled(const std::string& name) const {
     return std::any_of(config.enabled.begin(), config.enabled.end(), [&](const EnabledPlugin& e) { return e.name == name; });
   }
@@ -197,6 +214,7 @@ struct Registry::State {
   std::vector<std::pair<std::string, std::string>> files;  // path, name by the file
   std::vector<Error> directoryErrors;
   std::vector<Slot> slots;
+  std::unique_ptr<ImageSource> routed;  // over the slots' sources
 };
 
 Registry::Registry(std::unique_ptr<State> state) : state_(std::move(state)) {}
@@ -208,11 +226,12 @@ std::unique_ptr<Registry> Registry::load(const PluginConfig& config, HostCallbac
   state->listDirectories();
   for (const auto& enabled : config.enabled) state->loadEnabled(enabled);
   state->listTheRest();
+  state->route();
   return std::unique_ptr<Registry>(new Registry(std::move(state)));
 }
 
 Backend& Registry::backend() const { return state_->only("backend", &State::Slot::backend); }
-ImageSource& Registry::images() const { return state_->only("image", &State::Slot::images); }
+ImageSource& Registry::images() const { return state_->routed ? *state_->routed : state_->only("image", &State::Slot::images); }
 
 std::vector<PluginRecord> Registry::records() const {
   std::vector<PluginRecord> out;

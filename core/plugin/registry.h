@@ -24,6 +24,7 @@ struct EnabledPlugin {
   std::string name;                   // "backend-linux": the file is <directory>/<name>.so
   std::string toml;                   // text of the plugin's own section; the plugin parses it
   std::optional<std::string> sha256;  // of the file, when the operator pins it; 64 hex digits, "sha256:" before them or not
+  std::vector<std::string> schemes;   // an image plugin that answers for these alone: "snapshot" of "snapshot:/srv/tree"
 };
 
 struct PluginConfig {
@@ -80,7 +81,8 @@ class Registry final {
   Registry(const Registry&) = delete;
   Registry& operator=(const Registry&) = delete;
 
-  // Throw Error of class "plugin" when none is loaded (with each reason), or when the configuration enables two.
+  // Throw Error of class "plugin" when none is loaded (with each reason), or when the configuration enables two. Image plugins with
+  // schemes stand beside the one without, and images() is then all of them.
   Backend& backend() const;
   ImageSource& images() const;
   // Enabled plugins in the configuration's order, then every other file of the directories.

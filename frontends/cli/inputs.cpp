@@ -73,6 +73,16 @@ UniqueFd openDirectory(std::string_view errorClass, const std::string& what, con
   throw osError(errorClass, what, errno, "check the path and its permissions: the directory is opened with your rights");
 }
 
+// "snapshot:/srv/tree", "snapshot:./tree": a path behind the scheme of a plugin that we do not know. Stored names, tags, ports and digests
+// begin with neither '/' nor '.'. The rest of the text is the path, whole. Empty: no path.
+std::string foreignPath(const std::string& reference) {
+  const size_t colon = reference.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789+.-");
+  if (colon == std::string::npos || colon == 0 || reference[colon] != ':') return {};
+  const std::string rest = reference.substr(colon + 1);
+  const bool path = rest == "." || rest == ".." || rest.starts_with('/') || rest.starts_with("./") || rest.starts_with("../");
+  return path ? rest : std::string();
+}
+
 }  // namespace
 
 UniqueFd openRepository(const std::string& path, bool forWriting) {
@@ -92,7 +102,12 @@ UniqueFd openImageSource(const std::string& reference) {
     const std::string what = "image " + reference;
     return kind.directory ? openDirectory("image", what, path) : openRegular("image", what, path);
   }
-  return {};
+  const std::string path = foreignPath(reference);
+  if (path.empty()) return {};
+  struct stat st {};
+  const std::string what = "image " + reference;
+  // Which of both the plugin wants is for it to say; what is neither may do things when it is opened.
+  return stat(path.c_str(), &st) == 0 && S_ISREG(st.st_mode) ? openRegular("image", what, path) : openDirectory("image", what, path);
 }
 
 PolicyText readPolicy(const std::string& nameOrPath) {

@@ -15,8 +15,9 @@ namespace rauha::cli {
 // The directory, open for reading. forWriting: also checks that the caller may write in it. Throws Error "repository".
 UniqueFd openRepository(const std::string& path, bool forWriting);
 
-// The path inside "dir:", "oci:", "oci-archive:" and "docker-archive:" references, opened; no descriptor for every other reference.
-// A tag (or digest) behind the path is cut off by trying the longest path that exists. Throws Error "image".
+// The path inside "dir:", "oci:", "oci-archive:" and "docker-archive:" references, opened. A tag (or digest) behind it is cut off by trying
+// the longest path that exists. The scheme of another plugin is recognized by a path that begins with '/', "./" or "../" and is a directory
+// or a regular file. No descriptor for every other reference. Throws Error "image".
 UniqueFd openImageSource(const std::string& reference);
 
 struct PolicyText {

@@ -60,6 +60,22 @@ TEST_F(Inputs, tagIsCutOffTheLongestPathThatExists) {
   EXPECT_TRUE(sameFile(openImageSource("docker-archive:" + directory + "/i.tar:name:tag"), directory + "/i.tar"));
 }
 
+TEST_F(Inputs, pathsBehindTheSchemeOfAPlugin) {
+  std::ofstream(directory + "/file") << "x";
+  fs::create_directory(directory + "/tree:1");
+  EXPECT_TRUE(sameFile(openImageSource("snapshot:" + directory), directory));
+  EXPECT_TRUE(sameFile(openImageSource("snap+x.1:" + directory + "/file"), directory + "/file"));
+  EXPECT_TRUE(sameFile(openImageSource("snapshot:" + directory + "/tree:1"), directory + "/tree:1")) << "the rest is the path, whole";
+  EXPECT_TRUE(sameFile(openImageSource("snapshot:."), "."));
+  EXPECT_TRUE(sameFile(openImageSource("snapshot:../"), ".."));
+  for (const char* reference :
+       {"snapshot:name", "snapshot:name:tag", "localhost:5000/x", "Snapshot:/", ":/", "a b:/", "snapshot:.x", "/usr"})
+    EXPECT_FALSE(openImageSource(reference)) << reference;
+  EXPECT_EQ(codeOf("snapshot:" + directory + "/none"), Code::notFound);
+  ASSERT_EQ(mkfifo((directory + "/fifo").c_str(), 0600), 0);
+  EXPECT_EQ(codeOf("snapshot:" + directory + "/fifo"), Code::invalid) << "and it does not wait for a writer";
+}
+
 TEST_F(Inputs, imagesThatCannotBeOpened) {
   EXPECT_EQ(codeOf("oci:" + directory + "/none:v1"), Code::notFound);
   EXPECT_EQ(codeOf("oci-archive:" + directory), Code::invalid);

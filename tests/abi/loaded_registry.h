@@ -32,7 +32,7 @@ class LoadedRegistry {
     chmod(to.c_str(), mode);
     return to;
   }
-  void enable(const std::string& name, const std::string& toml = {}) { config.enabled.push_back({name, toml, {}}); }
+  void enable(const std::string& name, const std::string& toml = {}) { config.enabled.push_back({name, toml, {}, {}}); }
   Registry& load() {
     HostCallbacks callbacks;
     callbacks.event = [this](PluginEvent&& e) {

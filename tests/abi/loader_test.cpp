@@ -231,6 +231,36 @@ TEST_F(LoaderTest, TwoBackendsAreAConflict) {
   }
 }
 
+TEST_F(LoaderTest, ImagePluginsWithSchemesStandBesideTheOneWithout) {
+  fixture.install("good-image");
+  fixture.install("lying-image");
+  fixture.enable("good-image");
+  fixture.config.enabled.push_back({"lying-image", {}, {}, {"lie"}});
+  fixture.config.enabled.push_back({"absent", {}, {}, {"void"}});
+  ImageSource& images = fixture.load().images();
+  const auto resolved = [&](const std::string& reference) {
+    ImageRequest request;
+    request.reference = reference;
+    try {
+      return images.resolve({}, request).info.reference;
+    } catch (const Error& e) {
+      return e.text();
+    }
+  };
+  EXPECT_EQ(images.name(), "good-image");
+  EXPECT_EQ(resolved("any"), "any");
+  EXPECT_EQ(resolved("lie:x"), "x") << "this one always says x";
+  EXPECT_EQ(resolved("void:x"),
+            "image void:x: its plugin absent is not loaded: plugin absent is enabled, but there is no absent.so in " + fixture.directory());
+}
+
+TEST_F(LoaderTest, ABackendCannotAnswerForImages) {
+  fixture.install("good-backend");
+  fixture.config.enabled.push_back({"good-backend", {}, {}, {"lie"}});
+  EXPECT_EQ(fixture.load().records().front().refusal,
+            fixture.directory() + "/good-backend.so is of kind backend and cannot answer for image schemes");
+}
+
 TEST_F(LoaderTest, OneFileMayBeLoadedAgainAfterTheRegistryWasClosed) {
   fixture.install("good-backend");
   fixture.enable("good-backend");

@@ -1,0 +1,110 @@
+#include "core/plugin/image_router.h"
+
+#include <algorithm>
+#include <exception>
+
+namespace rauha::plugin {
+namespace {
+
+std::string_view schemeOf(std::string_view reference) noexcept {
+  const size_t colon = reference.find(':');
+  return colon == std::string_view::npos ? std::string_view() : reference.substr(0, colon);
+}
+
+class ImageRouter final : public ImageSource {
+ public:
+  explicit ImageRouter(std::vector<ImageRoute> routes) : routes_(std::move(routes)) {
+    for (const auto& route : routes_) {
+      if (route.schemes.empty()) rest_ = &route;
+      for (const auto& scheme : route.schemes) byScheme_[scheme] = &route;
+    }
+  }
+
+  const std::string& name() const noexcept override { return rest_->plugin; }
+
+  ResolvedImage resolve(const CallOptions& options, const ImageRequest& request) override {
+    return sourceOf(request.reference).resolve(options, request);
+  }
+  ResolvedImage inspect(const CallOptions& options, const ImageRequest& request) override {
+    return sourceOf(request.reference).inspect(options, request);
+  }
+  ResolvedImage importImage(const CallOptions& options, const ImageRequest& request) override {
+    const ImageRoute& route = routeOf(request.reference);
+    ImageSource& source = sourceOf(request.reference);
+    // "snapshot:1" would be a fine name and tag for the other plugin, and then nobody could reach it.
+    if (const ImageRoute& named = routeOf(request.name); named.plugin != route.plugin && !named.schemes.empty())
+      throw Error("image", Code::invalid,
+                  "image name " + request.name + " belongs to plugin " + named.plugin + ", but " + request.reference + " is read by " +
+                      route.plugin,
+                  "choose a name that does not begin with " + std::string(schemeOf(request.name)) + ":", request.name);
+    ResolvedImage image = source.importImage(options, request);
+    if (routeOf(image.info.reference).plugin != route.plugin)
+      throw Error("image", Code::internal,
+                  route.plugin + ": stored image " + image.info.reference + " under a name that belongs to plugin " +
+                      routeOf(image.info.reference).plugin,
+                  "report this to the plugin's author");
+    return image;
+  }
+  void remove(const CallOptions& options, std::string_view reference) override { sourceOf(reference).remove(options, reference); }
+
+  std::vector<ResolvedImage> list(const CallOptions& options) override {
+    std::vector<ResolvedImage> out;
+    for (const auto& route : routes_) {
+      if (route.source == nullptr) continue;
+      for (auto& image : route.source->list(options)) out.push_back(std::move(image));
+    }
+    return out;
+  }
+
+  // The zone's id does not say who leased: everybody is asked, and the first that cannot is reported after all were.
+  void release(const CallOptions& options, std::string_view lease) override {
+    forAll([&](ImageSource& source) { source.release(options, lease); });
+  }
+  void reconcile(const CallOptions& options, const std::vector<std::string>& leases) override {
+    forAll([&](ImageSource& source) { source.reconcile(options, leases); });
+  }
+
+ private:
+  const ImageRoute& routeOf(std::string_view reference) const {
+    const auto found = byScheme_.find(schemeOf(reference));
+    return found == byScheme_.end() ? *rest_ : *found->second;
+  }
+  ImageSource& sourceOf(std::string_view reference) const {
+    const ImageRoute& route = routeOf(reference);
+    if (route.source == nullptr)
+      throw Error("image", Code::notFound,
+                  "image " + std::string(reference) + ": its plugin " + route.plugin + " is not loaded: " + route.refusal,
+                  route.hint.empty() ? "see `rauha plugin list`" : route.hint, std::string(reference));
+    return *route.source;
+  }
+  template <typename F>
+  void forAll(F&& f) const {
+    std::exception_ptr first;
+    for (const auto& route : routes_) {
+      if (route.source == nullptr) continue;
+      try {
+        f(*route.source);
+      } catch (...) {
+        if (first == nullptr) first = std::current_exception();
+      }
+    }
+    if (first != nullptr) std::rethrow_exception(first);
+  }
+
+  const std::vector<ImageRoute> routes_;
+  const ImageRoute* rest_ = nullptr;
+  std::map<std::string, const ImageRoute*, std::less<>> byScheme_;
+};
+
+}  // namespace
+
+bool isImageScheme(std::string_view text) noexcept {
+  const auto letter = [](char c) { return c >= 'a' && c <= 'z'; };
+  return text.size() >= 2 && text.size() <= 32 && letter(text[0]) && std::all_of(text.begin(), text.end(), [&](char c) {
+           return letter(c) || (c >= '0' && c <= '9') || c == '+' || c == '.' || c == '-';
+         });
+}
+
+std::unique_ptr<ImageSource> routeImages(std::vector<ImageRoute> routes) { return std::make_unique<ImageRouter>(std::move(routes)); }
+
+}  // namespace rauha::plugin

@@ -6,17 +6,12 @@ function(rauha_library name)
   target_link_libraries(${name} PUBLIC rauha_options ${A_LINK} PRIVATE ${A_PRIVATE})
 endfunction()
 
-# A plugin: one exported symbol, no RPATH, never part of another target.
-function(rauha_plugin name)
-  cmake_parse_arguments(A "" "" "SOURCES;LINK" ${ARGN})
-  add_library(${name} MODULE ${A_SOURCES})
-  target_link_libraries(${name} PRIVATE rauha_options rauha_sdk ${A_LINK})
-  set_target_properties(${name} PROPERTIES PREFIX "" LIBRARY_OUTPUT_DIRECTORY ${RAUHA_PLUGIN_OUTPUT_DIRECTORY}
-    LINK_DEPENDS ${CMAKE_SOURCE_DIR}/sdk/cmake/plugin.map)
-  target_link_options(${name} PRIVATE -Wl,--version-script=${CMAKE_SOURCE_DIR}/sdk/cmake/plugin.map -Wl,--build-id)
-  if(NOT RAUHA_SANITIZE)
-    target_link_options(${name} PRIVATE -Wl,--no-undefined)
-  endif()
+# A plugin of ours: made as everybody's (sdk/cmake/RauhaPlugin.cmake), with our warnings, where the daemon of this build looks. Never part
+# of another target.
+function(rauha_plugin target)
+  cmake_parse_arguments(A "" "NAME" "SOURCES;LINK" ${ARGN})
+  rauha_add_plugin(${target} NAME ${A_NAME} SOURCES ${A_SOURCES} LINK rauha_options ${A_LINK})
+  set_target_properties(${target} PROPERTIES LIBRARY_OUTPUT_DIRECTORY ${RAUHA_PLUGIN_OUTPUT_DIRECTORY})
 endfunction()
 
 # A unit test program beside the code; registered case by case would start a process each, so one ctest entry per program.

@@ -13,6 +13,7 @@ using Zone = import "zone.capnp";
 using Image = import "image.capnp";
 using Policy = import "policy.capnp";
 using Event = import "event.capnp";
+using Changes = import "changes.capnp";
 $Cxx.namespace("rauha::schema");
 
 struct ServerInfo {
@@ -62,6 +63,14 @@ interface TaskHandle {
   resize @2 (rows :UInt16, columns :UInt16);
 }
 
+interface ChangeSetReader {
+  # A kept change set. It stays readable while the capability lives, also when the task is deleted meanwhile.
+  info @0 () -> (set :Changes.ChangeSet, count :UInt64);           # without `changes`; count: how many there are
+  changes @1 (first :UInt64, limit :UInt32) -> (changes :List(Changes.Change));   # in order of paths; at most 1000 at once
+  open @2 (paths :List(Data)) -> (files :List(Common.Descriptor), errors :List(Text));
+  # New contents: regular files of the layer, read-only, at most 4 at once. A path that is none has a null capability and its error's text.
+}
+
 interface EventStream {
   next @0 () -> (events :List(Event.Event), dropped :UInt64);   # waits for at least one; dropped counts what this stream missed
 }
@@ -90,4 +99,15 @@ interface Rauha {
   doctor @13 () -> (report :DoctorReport);
   events @14 (zoneId :Text) -> (stream :EventStream);   # from now on; zoneId absent: all
   shutdown @15 (force :Bool) -> (outcome :Agent.Outcome);   # root only; refuses while tasks run unless force
+
+  # --- finished tasks and their change sets. A caller sees its own tasks, root all; another's is notFound.
+  listTasks @16 (limit :UInt32) -> (outcome :Agent.Outcome, tasks :List(Changes.TaskSummary));   # newest first; 0: as many as there are
+  showTask @17 (taskId :Text) -> (outcome :Agent.Outcome, result :Task.TaskResult);
+  # An id, a unique beginning of one, or "last": the caller's newest.
+  deleteTask @18 (taskId :Text) -> (outcome :Agent.Outcome);        # record and change set; conflict while it runs
+  pruneTasks @19 (olderThanMs :UInt64, maxBytes :UInt64, dryRun :Bool)
+      -> (outcome :Agent.Outcome, tasks :List(Changes.TaskSummary), freedBytes :UInt64);
+  # Change sets, with the tasks' records, that are older than olderThanMs (0: whatever age) or beyond maxBytes together, oldest first (0:
+  # no limit by size). With both 0 the configuration's retention is applied.
+  openChanges @20 (taskId :Text) -> (outcome :Agent.Outcome, changes :ChangeSetReader, taskId :Text);
 }

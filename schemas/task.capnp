@@ -6,13 +6,14 @@ using Json = import "/capnp/compat/json.capnp";
 using Common = import "common.capnp";
 using Agent = import "agent.capnp";
 using Event = import "event.capnp";
+using Changes = import "changes.capnp";
 $Cxx.namespace("rauha::schema");
 
 enum RepoMode {
   none @0;     # no repository given
   ro @1;       # seen at /workspace, not writable
   rw @2;       # writes go through to the host's tree
-  overlay @3;  # writes go to a layer of the task's own (issue of a later release; refused by name)
+  overlay @3;  # writes go to a layer of the task's own; the host's tree stays untouched (schemas/changes.capnp)
 }
 
 enum TaskStatus {
@@ -45,6 +46,7 @@ struct SandboxRequest {
   stdin @16 :Bool;                 # the client will stream standard input
   user @17 :Text;                  # absent: the image's
   allowDegraded @18 :List(Text);   # layers of the policy's `require` that may be missing after all; reported in the posture
+  from @19 :Text;                  # task whose change set this one goes on from; repoMode overlay, and the same repository
 }
 
 struct OutputStats {
@@ -106,4 +108,5 @@ struct TaskResult {
   zoneKept @27 :Bool $Json.name("zone_kept");
   stages @28 :List(Agent.Stage);                        # only with the client option `trace`
   repoMode @29 :RepoMode $Json.name("repo_mode");
+  changes @30 :Changes.ChangeSet;                       # absent without a repository in overlay mode, and when nothing ran
 }

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 
 import pytest
 
@@ -343,27 +344,31 @@ def test_image_not_readable_by_the_caller(rauha, tmp_path, kind):
     rauha.run(*without_dac(RAUHA, *arguments)[1:], program="/usr/bin/setpriv").refused(125, ("image", "usage"), "denied", str(target))
 
 
-def test_stranger_at_the_socket(rauha):
-    """An unprivileged user of the machine gets a clear refusal, not a zone."""
-    rauha.ensure_daemon()
+def as_nobody(instance):
+    """How to run a command as an ordinary user: with a copy of the program, since the checkout may lie where that user cannot go (/root)."""
+    program = instance.files / "rauha"
+    shutil.copy(RAUHA, program)
+    program.chmod(0o755)
 
     def become_nobody():
         os.setgroups([])
         os.setgid(65534)
         os.setuid(65534)
 
-    result = rauha.run("sandbox", "--json", "--image", "host", "--", "true", preexec_fn=become_nobody)
+    return {"program": program, "preexec_fn": become_nobody}
+
+
+def test_stranger_at_the_socket(rauha):
+    """An unprivileged user of the machine gets a clear refusal, not a zone."""
+    rauha.ensure_daemon()
+
+    result = rauha.run("sandbox", "--json", "--image", "host", "--", "true", **as_nobody(rauha))
     result.task("runtime_error")
     result.refused(125, "daemon", "denied")
 
 
 def test_stranger_cannot_start_a_daemon(fresh):
-    def become_nobody():
-        os.setgroups([])
-        os.setgid(65534)
-        os.setuid(65534)
-
-    result = fresh.run("sandbox", "--json", "--image", "host", "--", "true", preexec_fn=become_nobody)
+    result = fresh.run("sandbox", "--json", "--image", "host", "--", "true", **as_nobody(fresh))
     result.refused(125)
     assert fresh.daemon_pid() is None
 

@@ -128,7 +128,8 @@ def files(root):
 
 def records(root):
     """Rows of the store's table of zones, and tasks that never ended."""
-    for path in pathlib.Path(str(root)).rglob("*.db"):
+    # os.walk, unlike rglob, does not fail over a zone's directory that goes away under it.
+    for path in (pathlib.Path(directory, name) for directory, _, names in os.walk(str(root)) for name in names if name.endswith(".db")):
         try:
             connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5)
         except sqlite3.Error as error:

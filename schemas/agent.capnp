@@ -93,4 +93,8 @@ interface Agent {
   shutdown @6 ();                 # killAll without grace, then the agent exits
   exit @7 (containerId :Text) -> (known :Bool, running :Bool, exit :ExitInfo);
   # What became of a container's first process; for a client that comes back after it was killed.
+
+  writableLayer @8 (containerId :Text, target :Text) -> (outcome :Outcome, layer :Common.Descriptor, runUid :UInt32, runGid :UInt32);
+  # The fresh layer of the overlay mount at `target`: its directory, readable as long as the descriptor is held, also when the zone is gone.
+  # Owners in it are raw host ids; runUid and runGid are the host ids of the container's user. It stands still once killAll returned.
 }

@@ -40,6 +40,11 @@ struct Mount {
   hostGid @9 :UInt32;
   optional @11 :Bool;     # a bind whose source does not exist is left out in silence
   exec @12 :Bool;         # false: noexec. nosuid and nodev are always set on mounts of this list.
+
+  overlay @13 :Bool;
+  # With bindDescriptor of a directory: the source is the lowest layer of an overlay and is never written; what the zone writes goes to a
+  # fresh layer on the scratch, as large as scratchBytes, which Agent.writableLayer gives out afterwards. Not with readOnly.
+  lower @14 :List(Layer);      # overlay: further read-only layers above the source, lowest first
 }
 
 struct RootfsPlan {

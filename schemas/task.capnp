@@ -109,4 +109,5 @@ struct TaskResult {
   stages @28 :List(Agent.Stage);                        # only with the client option `trace`
   repoMode @29 :RepoMode $Json.name("repo_mode");
   changes @30 :Changes.ChangeSet;                       # absent without a repository in overlay mode, and when nothing ran
+  notes @31 :List(Text);                                # one line for each thing that the caller should know ("--timeout 2h was cut to the policy's 1h")
 }

@@ -1,0 +1,30 @@
+#pragma once
+// Which paths of a repository can make the host run code once a change to them is applied: git's hooks and configuration, editor and agent
+// settings, continuous integration, shell start-up files. Used by core, which marks changes, and by the command line, which asks for
+// --include-protected. Pure functions of a path's bytes; any thread.
+//
+// What a path alone cannot tell is not here: set-user-ID bits and file capabilities (core/changes marks those by the file's state), a
+// directory that core.hooksPath or an include of the host's git configuration names, and a bare repository whose directory is not called
+// ".git" or "*.git". Letters are compared without case (ASCII): ".GIT/hooks" is git's where the file system folds case.
+
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace rauha {
+
+// path: relative to the repository's top, components separated by "/", no leading "./". Why it is protected ("git hook", "git
+// configuration", "git attributes", "git submodules", "git rebase script", "editor settings", "agent settings", "development container",
+// "continuous integration", "shell start-up file", "directory environment"); empty: it is not. A directory that only holds such
+// files (".vscode", ".git/hooks") counts as well. The text is static.
+std::string_view protectedReason(std::string_view path) noexcept;
+
+// As above, and what the operator added (`[changes] protected` of rauha.toml): "build file". A pattern without "/" is compared with each
+// component ("Makefile", "*.mk"), one with "/" with the path from the top and everything below it ("tools/build"). "*" and "?" match
+// within a component.
+std::string_view protectedReason(std::string_view path, std::span<const std::string> patterns) noexcept;
+
+// Can protectedReason use it? Not empty, no empty component, no "." or "..", no NUL, at most 255 bytes.
+bool isProtectedPattern(std::string_view pattern) noexcept;
+
+}  // namespace rauha

@@ -77,11 +77,13 @@ static rauha_status take_flags(const struct instance* self, rauha_call* call, ui
 
 /* A zone's id as a C string: a text of the host's has no end of its own. */
 static rauha_status take_id(const struct instance* self, rauha_call* call, rauha_str text, char id[ID_MAX + 1]) {
-  if (text.len == 0 || text.len > ID_MAX || memchr(text.ptr, 0, text.len) != NULL)
-    return fail(self->host, call, RAUHA_E_INVALID, NULL, "a zone's id has 1 to %u bytes, this one %zu", ID_MAX, text.len);
-  memcpy(id, text.ptr, text.len);
-  id[text.len] = 0;
-  return RAUHA_OK;
+  if (text.len > 0 && text.len <= ID_MAX) {
+    memcpy(id, text.ptr, text.len);
+    id[text.len] = 0;
+    if (strspn(id, "abcdefghijklmnopqrstuvwxyz0123456789_") == text.len) return RAUHA_OK;
+  }
+  return fail(self->host, call, RAUHA_E_INVALID, NULL, "a zone's id has 1 to %u of a-z, 0-9 and _; this one of %zu bytes has not", ID_MAX,
+              text.len);
 }
 
 /* --- zones; all under the lock --- */

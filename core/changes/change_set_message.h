@@ -9,16 +9,18 @@
 #include <cstddef>
 #include <memory>
 #include <string>
+#include <unordered_map>
 
 #include "core/base/fd.h"
 #include "core/changes/change.h"
+#include "core/changes/content.h"
 
 namespace rauha::changes {
 
 // Changes that a result carries; the others are in the manifest.
 inline constexpr size_t kResultChanges = 500;
 
-// limit: the most changes that are written: in their order, those that are noise after all others.
+// limit: the most changes that are written. When they do not all fit: those that are noise after all others.
 void writeChangeSet(schema::ChangeSet::Builder out, const ChangeSet& set, size_t limit = kResultChanges);
 void writeTotals(schema::ChangeTotals::Builder out, const Totals& totals);
 
@@ -38,5 +40,14 @@ class Manifest final {
   struct State;
   std::unique_ptr<State> state_;
 };
+
+// What a manifest says about the contents of its layer's regular files, by path.
+struct KnownContent {
+  uint64_t size = 0;
+  int64_t mtimeNs = 0;
+  Content content;
+};
+using KnownContents = std::unordered_map<std::string, KnownContent>;
+KnownContents knownContents(const Manifest& manifest);
 
 }  // namespace rauha::changes

@@ -1,0 +1,32 @@
+#pragma once
+// Contents of regular files: copied, digested and compared without touching their holes more than is asked for.
+
+#include <cstdint>
+#include <optional>
+
+#include "core/changes/change.h"
+
+namespace rauha::changes {
+
+struct Content {
+  std::optional<Digest> digest;  // absent: more holes than holeBytes
+  bool binary = false;           // a NUL within the first 8000 bytes
+};
+
+// How many bytes may still be written; crossing it is an answer, not an error.
+struct WriteBudget {
+  uint64_t left = UINT64_MAX;
+  bool exceeded = false;  // also: the file system is full
+  int error = 0;          // … then ENOSPC or EDQUOT
+};
+
+// Reads `from` up to `size`. to >= 0: writes what is no hole there as well, as long as the budget lasts; the digest goes on without it.
+// Throws Error "repository" when reading fails.
+Content readContent(int from, uint64_t size, uint64_t holeBytes, int to, WriteBudget& budget);
+// Only digests.
+Content readContent(int from, uint64_t size, uint64_t holeBytes);
+bool isBinary(int fd);
+// Two files of this size. What is a hole in both is not read.
+bool sameContent(int a, int b, uint64_t size);
+
+}  // namespace rauha::changes

@@ -1,0 +1,163 @@
+#include "core/changes/layer_writer.h"
+
+#include <fcntl.h>
+#include <sys/sysmacros.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "core/base/error.h"
+#include "core/base/units.h"
+#include "core/base/utf8.h"
+
+namespace rauha::changes {
+namespace {
+
+constexpr std::string_view kClass = "repository";
+constexpr uint64_t kEntryBytes = 4096;  // what an entry costs beside its content, about: inode, name, block
+// Descriptors that are held for files with several names: a task can make any number of those.
+constexpr size_t kLinkedFiles = 256;
+
+bool isFull(int error) noexcept { return error == ENOSPC || error == EDQUOT; }
+
+void setTimes(int directory, const char* name, const struct timespec& mtime, int flags) {
+  const struct timespec times[2] = {mtime, mtime};
+  // A time that the file system cannot hold is cut by the kernel.
+  if (utimensat(directory, name, times, flags) != 0) throwErrno(kClass, "set the time of a kept file");
+}
+
+}  // namespace
+
+int LayerDirectory::need() {
+  if (!writer_.writing()) return -1;
+  if (fd_) return fd_.get();
+  const int parent = parent_->need();
+  if (parent < 0) return -1;
+  if (!writer_.made(mkdirat(parent, name_.c_str(), 0700), name_)) return -1;
+  fd_ = openDirectory(parent, name_);
+  if (!fd_) throw Error(kClass, Code::internal, "a kept directory vanished: " + toUtf8(name_));
+  return fd_.get();
+}
+
+void LayerDirectory::finish() {
+  if (!writer_.writing() || !fd_ || parent_ == nullptr) return;
+  writer_.dress(fd_.get(), name_, keep_);
+  fd_.reset();
+}
+
+void LayerWriter::giveUp(std::string why) {
+  if (writing()) gaveUp_ = std::move(why);
+  linked_.clear();
+}
+
+void LayerWriter::entryMade() {
+  diskBytes_ += kEntryBytes;
+  if (budget_.left < kEntryBytes)
+    giveUp("the layer has more than the kept size allows");
+  else
+    budget_.left -= kEntryBytes;
+}
+
+bool LayerWriter::made(int result, const std::string& name) {
+  if (result == 0) {
+    entryMade();
+    return writing();
+  }
+  if (!isFull(errno)) throwErrno(kClass, "keep " + toUtf8(name));
+  giveUp(std::string("the state directory is full: ") + strerror(errno));
+  return false;
+}
+
+void LayerWriter::dress(int fd, const std::string& name, const Keep& keep) {
+  if (fchown(fd, keep.uid, keep.gid) != 0) throwErrno(kClass, "set the owner of " + toUtf8(name));
+  if (fchmod(fd, keep.mode & 07777) != 0) throwErrno(kClass, "set the mode of " + toUtf8(name));
+  if (keep.xattrs != nullptr)
+    for (const auto& [key, value] : *keep.xattrs) {
+      if (fsetxattr(fd, key.c_str(), value.data(), value.size(), 0) == 0) continue;
+      if (errno != ENOTSUP && errno != EPERM && errno != E2BIG && errno != ERANGE && !isFull(errno))
+        throwErrno(kClass, "set attribute " + toUtf8(key) + " of " + toUtf8(name));
+      weakness_ = "the state directory's file system does not take attribute " + toUtf8(key) + " of " + toUtf8(name);
+    }
+  const struct timespec times[2] = {keep.mtime, keep.mtime};
+  if (futimens(fd, times) != 0) throwErrno(kClass, "set the time of " + toUtf8(name));
+}
+
+void LayerWriter::dressUnopened(int directory, const std::string& name, const Keep& keep) {
+  if (fchownat(directory, name.c_str(), keep.uid, keep.gid, AT_SYMLINK_NOFOLLOW) != 0)
+    throwErrno(kClass, "set the owner of " + toUtf8(name));
+  setTimes(directory, name.c_str(), keep.mtime, AT_SYMLINK_NOFOLLOW);
+}
+
+void LayerWriter::whiteout(LayerDirectory& in, const std::string& name) {
+  const int directory = in.need();
+  if (directory < 0) return;
+  if (mknodat(directory, name.c_str(), S_IFCHR, makedev(0, 0)) == 0) {
+    entryMade();
+    return;
+  }
+  // overlayfs refuses to hold another overlay's whiteouts; then diff and apply, which read the manifest, are all there is.
+  if (errno == EPERM || errno == EOPNOTSUPP) {
+    weakness_ = "the state directory's file system takes no whiteouts (is it an overlay itself?)";
+    return;
+  }
+  made(-1, name);
+}
+
+bool LayerWriter::link(LayerDirectory& in, const std::string& name, int fromDirectory, const struct stat& st) {
+  const int directory = in.need();
+  if (directory < 0) return true;
+  if (linkat(fromDirectory, name.c_str(), directory, name.c_str(), 0) == 0) {
+    diskBytes_ += static_cast<uint64_t>(st.st_blocks) * 512;
+    return true;
+  }
+  if (errno == EXDEV || errno == EMLINK || errno == EPERM) return false;
+  made(-1, name);
+  return true;
+}
+
+void LayerWriter::symlink(LayerDirectory& in, const std::string& name, const std::string& target, const Keep& keep) {
+  const int directory = in.need();
+  if (directory < 0 || !made(symlinkat(target.c_str(), directory, name.c_str()), name)) return;
+  dressUnopened(directory, name, keep);
+}
+
+void LayerWriter::fifo(LayerDirectory& in, const std::string& name, const Keep& keep) {
+  const int directory = in.need();
+  if (directory < 0 || !made(mkfifoat(directory, name.c_str(), 0600), name)) return;
+  dressUnopened(directory, name, keep);
+  // After the owner, whose change drops bits. Nobody else can reach this directory: the name is still the FIFO.
+  if (fchmodat(directory, name.c_str(), keep.mode & 07777, 0) != 0) throwErrno(kClass, "set the mode of " + toUtf8(name));
+}
+
+Content LayerWriter::file(LayerDirectory& in, const std::string& name, int from, const struct stat& st, const Keep& keep,
+                          uint64_t holeBytes) {
+  const auto size = static_cast<uint64_t>(st.st_size);
+  const auto key = std::pair<uint64_t, uint64_t>(st.st_dev, st.st_ino);
+  const int directory = in.need();
+  if (directory < 0) return readContent(from, size, holeBytes);
+  if (const auto known = linked_.find(key); st.st_nlink > 1 && known != linked_.end()) {
+    if (linkat(known->second.firstDirectory.get(), known->second.firstName.c_str(), directory, name.c_str(), 0) == 0)
+      return known->second.content;
+    if (errno != EMLINK) {
+      made(-1, name);
+      return known->second.content;
+    }
+  }
+  UniqueFd to(openat(directory, name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
+  if (!made(to ? 0 : -1, name)) return readContent(from, size, holeBytes);
+  const Content content = readContent(from, size, holeBytes, to.get(), budget_);
+  if (budget_.exceeded) {
+    giveUp(budget_.error != 0 ? std::string("the state directory is full: ") + strerror(budget_.error)
+                              : "the layer has more than the kept size allows");
+    return content;
+  }
+  dress(to.get(), name, keep);
+  struct stat written {};
+  if (fstat(to.get(), &written) == 0) diskBytes_ += static_cast<uint64_t>(written.st_blocks) * 512;
+  if (st.st_nlink > 1 && linked_.size() < kLinkedFiles) linked_[key] = Kept{name, duplicate(directory), content};
+  return content;
+}
+
+}  // namespace rauha::changes

@@ -1,0 +1,89 @@
+#pragma once
+// Writes the kept layer: directories when something in them needs one, whiteouts, copies and hard links.
+//
+// When a limit is crossed or the disk is full the writer gives up: it stops writing, and what it is asked to keep is only digested. The
+// collector then removes what there is. Owner: the collector; one thread.
+
+#include <sys/stat.h>
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "core/base/fd.h"
+#include "core/changes/content.h"
+#include "core/changes/tree.h"
+
+namespace rauha::changes {
+
+// What a kept entry looks like; owners are the zone's ids.
+struct Keep {
+  mode_t mode = 0;
+  uint32_t uid = 0, gid = 0;
+  struct timespec mtime {};
+  const Xattrs* xattrs = nullptr;
+};
+
+class LayerWriter;
+
+// A directory of the layer, made when it is first needed. Lives on the stack of the walk, inside its parent.
+class LayerDirectory final {
+ public:
+  LayerDirectory(LayerWriter& writer, LayerDirectory& parent, std::string name, const Keep& keep)
+      : writer_(writer), parent_(&parent), name_(std::move(name)), keep_(keep) {}
+  // The top: is there already.
+  LayerDirectory(LayerWriter& writer, UniqueFd top) : writer_(writer), fd_(std::move(top)) {}
+  // Makes it and its parents. -1: the writer gave up.
+  int need();
+  // After everything in it: owner, mode, attributes, time.
+  void finish();
+
+ private:
+  LayerWriter& writer_;
+  LayerDirectory* parent_ = nullptr;
+  std::string name_;
+  Keep keep_;
+  UniqueFd fd_;
+};
+
+class LayerWriter final {
+ public:
+  explicit LayerWriter(uint64_t bytes) { budget_.left = bytes; }
+  bool writing() const noexcept { return gaveUp_.empty(); }
+  const std::string& gaveUp() const noexcept { return gaveUp_; }
+  void giveUp(std::string why);
+  // Can another layer be put on this one? Not when the file system took no whiteout or no attribute.
+  const std::string& weakness() const noexcept { return weakness_; }
+  uint64_t diskBytes() const noexcept { return diskBytes_; }
+
+  void whiteout(LayerDirectory& in, const std::string& name);
+  // A regular file from an open descriptor. Digests it in any case.
+  Content file(LayerDirectory& in, const std::string& name, int from, const struct stat& st, const Keep& keep, uint64_t holeBytes);
+  void symlink(LayerDirectory& in, const std::string& name, const std::string& target, const Keep& keep);
+  void fifo(LayerDirectory& in, const std::string& name, const Keep& keep);
+  // A file or link of another layer of ours. False: it has to be copied.
+  bool link(LayerDirectory& in, const std::string& name, int fromDirectory, const struct stat& st);
+
+ private:
+  friend class LayerDirectory;
+  // -1: full. Anything else is thrown.
+  bool made(int result, const std::string& name);
+  void dress(int fd, const std::string& name, const Keep& keep);
+  void dressUnopened(int directory, const std::string& name, const Keep& keep);
+  void entryMade();
+
+  struct Kept {
+    std::string firstName;
+    UniqueFd firstDirectory;
+    Content content;
+  };
+  WriteBudget budget_;
+  std::string gaveUp_, weakness_;
+  uint64_t diskBytes_ = 0;
+  // Files with several names in the upper layer, by device and inode.
+  std::map<std::pair<uint64_t, uint64_t>, Kept> linked_;
+};
+
+}  // namespace rauha::changes

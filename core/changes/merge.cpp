@@ -1,0 +1,293 @@
+#include "core/changes/merge.h"
+
+#include <algorithm>
+
+#include "core/base/error.h"
+#include "core/base/utf8.h"
+#include "core/changes/content.h"
+#include "core/changes/host_check.h"
+
+namespace rauha::changes {
+namespace {
+
+constexpr std::string_view kClass = "repository";
+constexpr uint32_t kNobody = 65534;
+// Old content that is digested although only the new one has to be: whoever applies can tell a file that was rewritten as it was.
+constexpr uint64_t kOldDigestBytes = 8ULL << 20;
+
+bool keepable(FileType type) {
+  return type == FileType::regular || type == FileType::directory || type == FileType::symlink || type == FileType::fifo;
+}
+
+}  // namespace
+
+Merge::Merge(const Input& input, int base, int upper, int predecessor, KnownContents known, LayerWriter& writer, Tally& tally)
+    : input_(input), base_(base), upper_(upper), predecessor_(predecessor), known_(std::move(known)), writer_(writer), tally_(tally) {}
+
+void Merge::run(UniqueFd layer) {
+  LayerDirectory top(writer_, std::move(layer));
+  Frame frame{"", 1, base_, upper_, predecessor_, true, top};
+  directory(frame);
+}
+
+std::vector<std::string> Merge::notes() const {
+  std::vector<std::string> out;
+  if (foreignOwners_ > 0)
+    out.push_back("the owners of " + std::to_string(foreignOwners_) + " entries are outside of the zone's ids and read as nobody");
+  if (acls_ > 0) out.push_back("the access control lists of " + std::to_string(acls_) + " entries are not carried over");
+  if (specials_ > 0) out.push_back(std::to_string(specials_) + " sockets and device nodes are listed, but not kept");
+  return out;
+}
+
+void Merge::checkCancelled() {
+  if ((++visited_ & 255) == 0 && input_.cancelled && input_.cancelled())
+    throw Error(kClass, Code::cancelled, "collecting the changes was cancelled");
+}
+
+std::vector<std::string> Merge::entries(const Frame& frame) const {
+  std::vector<std::string> out;
+  for (const int fd : {frame.upper, frame.predecessor, frame.baseShows ? -1 : frame.base}) {
+    if (fd < 0) continue;
+    auto more = names(fd);
+    if (out.empty()) {
+      out = std::move(more);
+      continue;
+    }
+    std::vector<std::string> both;
+    both.reserve(out.size() + more.size());
+    std::set_union(std::make_move_iterator(out.begin()), std::make_move_iterator(out.end()), std::make_move_iterator(more.begin()),
+                   std::make_move_iterator(more.end()), std::back_inserter(both));
+    out = std::move(both);
+  }
+  return out;
+}
+
+std::optional<Merge::LayerEntry> Merge::layerEntry(int directory, const std::string& name, const std::string& path, bool upper) {
+  if (directory < 0) return std::nullopt;
+  const auto st = lookup(directory, name);
+  if (!st) return std::nullopt;
+  LayerEntry out;
+  out.st = *st;
+  out.directory = directory;
+  out.fromUpper = upper;
+  out.attributes = readAttributes(directory, name, *st, upper ? input_.ids.base : 0);
+  if (!out.attributes.notUnderstood.empty())
+    throw Error(
+        kClass, Code::unsupported,
+        "the task's layer has " + toUtf8(out.attributes.notUnderstood) + " on " + toUtf8(path) + ", which this version does not understand",
+        "mount it with redirect_dir=nofollow,metacopy=off", toUtf8(path));
+  if (out.attributes.acl) ++acls_;
+  return out;
+}
+
+void Merge::directory(Frame& frame) {
+  for (const auto& name : entries(frame)) entry(frame, name);
+}
+
+void Merge::entry(Frame& frame, const std::string& name) {
+  checkCancelled();
+  const std::string path = frame.prefix + name;
+  const auto base = frame.base >= 0 ? lookup(frame.base, name) : std::nullopt;
+  const auto up = layerEntry(frame.upper, name, path, true), down = layerEntry(frame.predecessor, name, path, false);
+  const auto& top = up ? up : down;
+  if (!top || top->whiteout()) {
+    // Named by the base alone: only looked at where the base's directory is hidden.
+    if (base && (top || !frame.baseShows)) gone(frame, name, *base);
+  } else if (top->isDirectory()) {
+    directoryEntry(frame, name, *top, up ? down : std::nullopt, base);
+  } else {
+    leaf(frame, name, *top, base);
+  }
+}
+
+void Merge::directoryEntry(Frame& frame, const std::string& name, const LayerEntry& top, const std::optional<LayerEntry>& below,
+                           const std::optional<struct stat>& base) {
+  const std::string path = frame.prefix + name;
+  Change change;
+  change.path = path;
+  change.after = layerState(top, name);
+  if (base) change.before = baseState(frame.base, name, *base);
+  const bool overDirectory = base && S_ISDIR(base->st_mode);
+  change.kind = !base ? Kind::added : overDirectory ? Kind::modified : Kind::typeChanged;
+  if (base) change.fields = static_cast<uint8_t>(differing(change.before, change.after) | (overDirectory ? 0 : kType));
+  change.hostChanged = base && changedSince(change.before.ctimeNs, input_.startedNs);
+
+  const Keep keep = keepOf(top);
+  LayerDirectory kept(writer_, frame.kept, name, keep);
+  if (!base || change.fields != 0) {
+    kept.need();
+    tally_.add(std::move(change));
+  }
+  if (frame.depth >= input_.limits.depth) {
+    tooDeep_ = true;
+  } else {
+    UniqueFd baseFd, upperFd, belowFd;
+    if (overDirectory) baseFd = openDirectory(frame.base, name);
+    (top.fromUpper ? upperFd : belowFd) = openDirectory(top.directory, name);
+    // Below a directory of the upper layer shows what the predecessor's has there, unless something hides it.
+    const bool opaque = top.attributes.opaque, belowIsDirectory = below && below->isDirectory();
+    if (!opaque && belowIsDirectory) belowFd = openDirectory(below->directory, name);
+    const bool shows = frame.baseShows && !opaque && (!below || (belowIsDirectory && !below->attributes.opaque));
+    Frame inner{path + "/", frame.depth + 1, baseFd.get(), upperFd.get(), belowFd.get(), shows, kept};
+    directory(inner);
+  }
+  kept.finish();
+}
+
+void Merge::leaf(Frame& frame, const std::string& name, const LayerEntry& top, const std::optional<struct stat>& base) {
+  const std::string path = frame.prefix + name;
+  Change change;
+  change.path = path;
+  change.after = layerState(top, name);
+  if (base) {
+    change.before = baseState(frame.base, name, *base);
+    change.hostChanged = changedSince(change.before.ctimeNs, input_.startedNs);
+    change.kind = change.before.type == change.after.type ? Kind::modified : Kind::typeChanged;
+    change.fields = differing(change.before, change.after);
+    if (change.kind == Kind::typeChanged)
+      change.fields |= kType;
+    else if (change.after.type == FileType::symlink)
+      change.fields = static_cast<uint8_t>(change.fields | (change.before.target != change.after.target ? kTarget : 0));
+    else if (change.after.type == FileType::regular)
+      compareContent(frame.base, name, top, change);
+    else if (base->st_rdev != top.st.st_rdev)
+      change.fields |= kContent;
+    if (change.fields == 0) return;  // copied up, but as it was
+  } else {
+    change.kind = Kind::added;
+    // It was made from a file of the host's, which is there no more.
+    change.hostChanged = top.attributes.copiedUp;
+  }
+  keepLeaf(frame, name, top, change);
+  const bool hidesDirectory = base && S_ISDIR(base->st_mode);
+  tally_.add(std::move(change));
+  if (hidesDirectory)
+    if (const UniqueFd inner = openDirectory(frame.base, name))
+      for (const auto& child : names(inner.get()))
+        if (const auto st = lookup(inner.get(), child)) listDeleted(inner.get(), child, path + "/" + child, *st, frame.depth + 1);
+}
+
+void Merge::compareContent(int base, const std::string& name, const LayerEntry& top, Change& change) {
+  const UniqueFd old = openRegular(base, name);
+  if (!old) {
+    change.fields |= kContent;
+    return;
+  }
+  bool same = false;
+  if (change.before.size == change.after.size) {
+    const UniqueFd now = openRegular(top.directory, name);
+    same = now && sameContent(old.get(), now.get(), change.after.size);
+  }
+  if (same) return;
+  change.fields |= kContent;
+  if (change.before.size <= kOldDigestBytes)
+    change.before.digest = readContent(old.get(), change.before.size, input_.limits.holeBytes).digest;
+}
+
+void Merge::keepLeaf(Frame& frame, const std::string& name, const LayerEntry& top, Change& change) {
+  switch (change.after.type) {
+    case FileType::regular:
+      keepRegular(frame, name, top, change);
+      break;
+    case FileType::symlink:
+      if (top.fromUpper || !writer_.link(frame.kept, name, top.directory, top.st))
+        writer_.symlink(frame.kept, name, change.after.target, keepOf(top));
+      break;
+    case FileType::fifo:
+      writer_.fifo(frame.kept, name, keepOf(top));
+      break;
+    default:
+      break;
+  }
+  if (keepable(change.after.type)) return;
+  ++specials_;
+  // What it replaced is not to come back in a follow-up.
+  if (change.before.type != FileType::none) writer_.whiteout(frame.kept, name);
+}
+
+void Merge::keepRegular(Frame& frame, const std::string& name, const LayerEntry& top, Change& change) {
+  const UniqueFd from = openRegular(top.directory, name);
+  if (!from) throw Error(kClass, Code::io, "the task's layer changed while it was read: " + toUtf8(change.path));
+  const bool linked = !top.fromUpper && writer_.link(frame.kept, name, top.directory, top.st);
+  Content content;
+  if (const auto known = known_.find(change.path);
+      linked && known != known_.end() && known->second.size == change.after.size && known->second.mtimeNs == change.after.mtimeNs) {
+    content = known->second.content;
+  } else if (linked) {
+    content = readContent(from.get(), change.after.size, input_.limits.holeBytes);
+  } else {
+    content = writer_.file(frame.kept, name, from.get(), top.st, keepOf(top), input_.limits.holeBytes);
+  }
+  change.after.digest = content.digest;
+  change.binary = content.binary;
+  if (change.kind == Kind::modified && (change.fields & kContent) == 0) change.before.digest = content.digest;
+}
+
+void Merge::gone(Frame& frame, const std::string& name, const struct stat& base) {
+  writer_.whiteout(frame.kept, name);
+  listDeleted(frame.base, name, frame.prefix + name, base, frame.depth);
+}
+
+void Merge::listDeleted(int directory, const std::string& name, const std::string& path, const struct stat& st, uint32_t depth) {
+  checkCancelled();
+  Change change;
+  change.path = path;
+  change.kind = Kind::deleted;
+  change.before = baseState(directory, name, st);
+  change.hostChanged = changedSince(change.before.ctimeNs, input_.startedNs);
+  if (S_ISREG(st.st_mode))
+    if (const UniqueFd fd = openRegular(directory, name)) change.binary = isBinary(fd.get());
+  tally_.add(std::move(change));
+  if (!S_ISDIR(st.st_mode)) return;
+  if (depth >= input_.limits.depth) {
+    tooDeep_ = true;
+    return;
+  }
+  if (const UniqueFd inner = openDirectory(directory, name))
+    for (const auto& child : names(inner.get()))
+      if (const auto entry = lookup(inner.get(), child)) listDeleted(inner.get(), child, path + "/" + child, *entry, depth + 1);
+}
+
+FileState Merge::baseState(int directory, const std::string& name, const struct stat& st) {
+  FileState out = stateOf(st, st.st_uid, st.st_gid);
+  out.inode = st.st_ino;
+  out.ctimeNs = nanoseconds(st.st_ctim);
+  if (out.type == FileType::symlink) out.target = readLink(directory, name);
+  out.xattrs = readAttributes(directory, name, st, 0).visible;
+  return out;
+}
+
+std::pair<uint32_t, uint32_t> Merge::zoneIds(const LayerEntry& entry) const {
+  if (!entry.fromUpper) return {entry.st.st_uid, entry.st.st_gid};
+  bool foreign = false;
+  const auto zone = [&](uint32_t id) {
+    if (id >= input_.ids.base && id - input_.ids.base < input_.ids.count) return id - input_.ids.base;
+    foreign = true;
+    return kNobody;
+  };
+  const std::pair<uint32_t, uint32_t> out{zone(entry.st.st_uid), zone(entry.st.st_gid)};
+  if (foreign) ++foreignOwners_;
+  return out;
+}
+
+FileState Merge::layerState(const LayerEntry& entry, const std::string& name) {
+  const auto [uid, gid] = zoneIds(entry);
+  const auto& ids = input_.ids;
+  FileState out = stateOf(entry.st, uid == ids.runUid ? ids.ownerUid : uid, gid == ids.runGid ? ids.ownerGid : gid);
+  if (out.type == FileType::symlink) out.target = readLink(entry.directory, name);
+  out.xattrs = entry.attributes.visible;
+  return out;
+}
+
+Keep Merge::keepOf(const LayerEntry& entry) const {
+  const auto [uid, gid] = zoneIds(entry);
+  Keep out;
+  out.mode = entry.st.st_mode;
+  out.uid = uid;
+  out.gid = gid;
+  out.mtime = entry.st.st_mtim;
+  out.xattrs = &entry.attributes.visible;
+  return out;
+}
+
+}  // namespace rauha::changes

@@ -1,0 +1,14 @@
+#pragma once
+// Which changes a reviewer need not read one by one: what tools write beside the work. Noise is listed, counted and applied like every
+// other change, and only shown as one line a group. A pure function; any thread. The text is static.
+
+#include <string_view>
+
+namespace rauha::changes {
+
+inline constexpr std::string_view kTimes = "times";  // nothing but the modification time differs
+
+// path: relative to the repository's top. Empty: no noise by its path.
+std::string_view noiseGroup(std::string_view path) noexcept;
+
+}  // namespace rauha::changes

@@ -1,0 +1,41 @@
+#pragma once
+// Keeps the list of changes within its limit and the totals exact, and says of each change whether it is noise or protected.
+// Owner: the collector.
+
+#include <map>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "core/changes/change.h"
+
+namespace rauha::changes {
+
+class Tally final {
+ public:
+  Tally(uint64_t limit, std::span<const std::string> protectedPatterns) : limit_(limit), patterns_(protectedPatterns) {}
+  void add(Change change);
+  // Turns pairs of the list into renames: the deleted halves leave it.
+  void findRenames(int base, uint64_t bytes, uint64_t holeBytes);
+  // Moves totals, list and noise groups out.
+  void finish(ChangeSet& out);
+
+  bool truncated() const noexcept { return truncated_; }
+  uint64_t count() const noexcept { return totals_.count(); }
+
+ private:
+  void classify(Change& change) const;
+  void account(const Change& change, bool add);
+
+  const uint64_t limit_;
+  const std::span<const std::string> patterns_;
+  std::vector<Change> changes_;
+  Totals totals_;
+  std::map<std::string_view, NoiseGroup> noise_;
+  bool truncated_ = false;
+};
+
+// The attributes in which two states of one type differ, without content and target.
+uint8_t differing(const FileState& a, const FileState& b);
+
+}  // namespace rauha::changes

@@ -1,0 +1,214 @@
+#include "core/changes/tree.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <sys/syscall.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "core/base/error.h"
+#include "core/base/utf8.h"
+
+namespace rauha::changes {
+namespace {
+
+constexpr std::string_view kClass = "repository";
+constexpr size_t kXattrBytes = 65536;  // the kernel's limit of a list and of a value
+constexpr std::string_view kOverlay = "trusted.overlay.";
+
+bool vanished(int error) noexcept { return error == ENOENT || error == ENOTDIR || error == ELOOP || error == ESTALE; }
+
+// The host's access times stay as they are where we may leave them.
+UniqueFd openNoTime(int directory, const char* name, int flags) {
+  UniqueFd fd(openat(directory, name, flags | O_NOATIME));
+  if (!fd && errno == EPERM) fd = UniqueFd(openat(directory, name, flags));
+  return fd;
+}
+
+// There is no *xattrat() in the kernels that we support; the descriptor's link in /proc stands for the directory, and `name` is one
+// component that is not followed.
+std::string pathOf(int directory, const std::string& name) { return "/proc/self/fd/" + std::to_string(directory) + "/" + name; }
+
+std::string value(const std::string& path, const std::string& key, const std::string& name) {
+  std::string out(kXattrBytes, '\0');
+  const ssize_t n = lgetxattr(path.c_str(), key.c_str(), out.data(), out.size());
+  if (n < 0 && (errno == ENODATA || vanished(errno))) return {};
+  if (n < 0) throwErrno(kClass, "read attribute " + toUtf8(key) + " of " + toUtf8(name));
+  out.resize(static_cast<size_t>(n));
+  out.shrink_to_fit();
+  return out;
+}
+
+// struct vfs_ns_cap_data (revision 3) without its last word, the id of the namespace's root, is struct vfs_cap_data (revision 2).
+std::string normalCapability(std::string bytes, uint32_t root) {
+  if (bytes.size() != 24) return bytes;
+  uint32_t magic, owner;
+  memcpy(&magic, bytes.data(), 4);
+  memcpy(&owner, bytes.data() + 20, 4);
+  if (magic >> 24 != 3 || owner != root) return bytes;
+  magic = (magic & 0x00FFFFFF) | 0x02000000;
+  memcpy(bytes.data(), &magic, 4);
+  bytes.resize(20);
+  return bytes;
+}
+
+void readOverlay(Attributes& out, const std::string& key, const std::string& content) {
+  const std::string_view name = std::string_view(key).substr(kOverlay.size());
+  if (name == "opaque" && (content == "y" || content == "x")) {
+    // 'x': only says that whiteouts below may be empty files with an attribute, which are understood anyway.
+    out.opaque = content == "y";
+  } else if (name == "whiteout") {
+    out.whiteout = true;
+  } else if (name == "origin") {
+    out.copiedUp = true;
+  } else if (name != "impure" && name != "nlink" && name != "uuid" && name != "protattr") {
+    out.notUnderstood = key;
+  }
+}
+
+}  // namespace
+
+std::optional<struct stat> lookup(int directory, const std::string& name) {
+  struct stat st {};
+  if (fstatat(directory, name.c_str(), &st, AT_SYMLINK_NOFOLLOW) == 0) return st;
+  if (vanished(errno)) return std::nullopt;
+  throwErrno(kClass, "stat " + toUtf8(name));
+}
+
+std::vector<std::string> names(int directory) {
+  // A descriptor of its own: reading moves its position.
+  UniqueFd own = openNoTime(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (!own && vanished(errno)) return {};
+  if (!own) throwErrno(kClass, "open a directory");
+  std::vector<std::string> out;
+  alignas(struct dirent64) char buffer[32768];
+  for (;;) {
+    const ssize_t n = getdents64(own.get(), buffer, sizeof buffer);
+    if (n < 0 && vanished(errno)) break;
+    if (n < 0) throwErrno(kClass, "read a directory");
+    if (n == 0) break;
+    for (ssize_t at = 0; at < n;) {
+      const auto* entry = reinterpret_cast<const struct dirent64*>(buffer + at);
+      at += entry->d_reclen;
+      if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0) out.emplace_back(entry->d_name);
+    }
+  }
+  std::sort(out.begin(), out.end());
+  return out;
+}
+
+UniqueFd openDirectory(int directory, const std::string& name) {
+  UniqueFd fd = openNoTime(directory, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+  if (!fd && !vanished(errno)) throwErrno(kClass, "open directory " + toUtf8(name));
+  return fd;
+}
+
+UniqueFd openRegular(int directory, const std::string& name) {
+  // O_NONBLOCK: should it have become a FIFO meanwhile, the open must not wait for a writer.
+  UniqueFd fd = openNoTime(directory, name.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+  if (!fd && (vanished(errno) || errno == ENXIO || errno == ENODEV)) return {};
+  if (!fd) throwErrno(kClass, "open " + toUtf8(name));
+  struct stat st {};
+  if (fstat(fd.get(), &st) != 0) throwErrno(kClass, "stat " + toUtf8(name));
+  return S_ISREG(st.st_mode) ? std::move(fd) : UniqueFd();
+}
+
+UniqueFd openRegularBeneath(int directory, const std::string& path) {
+  struct open_how how {};
+  how.flags = O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
+  how.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
+  UniqueFd fd(static_cast<int>(syscall(SYS_openat2, directory, path.c_str(), &how, sizeof how)));
+  struct stat st {};
+  if (!fd || fstat(fd.get(), &st) != 0 || !S_ISREG(st.st_mode)) return {};
+  return fd;
+}
+
+std::string readLink(int directory, const std::string& name) {
+  std::string out(4097, '\0');
+  const ssize_t n = readlinkat(directory, name.c_str(), out.data(), out.size());
+  if (n < 0 && (vanished(errno) || errno == EINVAL)) return {};
+  if (n < 0) throwErrno(kClass, "read link " + toUtf8(name));
+  out.resize(static_cast<size_t>(n));
+  return out;
+}
+
+Attributes readAttributes(int directory, const std::string& name, const struct stat& st, uint32_t capabilityRoot) {
+  Attributes out;
+  if (!S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode)) return out;
+  const std::string path = pathOf(directory, name);
+  char first[1024];
+  std::string list;
+  ssize_t n = llistxattr(path.c_str(), first, sizeof first);
+  if (n < 0 && errno == ERANGE) {
+    list.resize(kXattrBytes);
+    n = llistxattr(path.c_str(), list.data(), list.size());
+    if (n >= 0) list.resize(static_cast<size_t>(n));
+  } else if (n > 0) {
+    list.assign(first, static_cast<size_t>(n));
+  }
+  if (n < 0 && (errno == ENOTSUP || vanished(errno))) return out;
+  if (n < 0) throwErrno(kClass, "list the attributes of " + toUtf8(name));
+  for (size_t at = 0; at < list.size();) {
+    const std::string key(list.c_str() + at);
+    at += key.size() + 1;
+    if (key.starts_with("user."))
+      out.visible.emplace_back(key, value(path, key, name));
+    else if (key == "security.capability")
+      out.visible.emplace_back(key, normalCapability(value(path, key, name), capabilityRoot));
+    else if (key == "system.posix_acl_access" || key == "system.posix_acl_default")
+      out.acl = true;
+    else if (key.starts_with(kOverlay))
+      readOverlay(out, key, value(path, key, name));
+  }
+  std::sort(out.visible.begin(), out.visible.end());
+  return out;
+}
+
+void removeTree(int directory, const std::string& name) {
+  if (unlinkat(directory, name.c_str(), 0) == 0 || errno == ENOENT) return;
+  if (errno != EISDIR && errno != EPERM) throwErrno(kClass, "remove " + toUtf8(name));
+  if (UniqueFd inner = openDirectory(directory, name))
+    for (const auto& entry : names(inner.get())) removeTree(inner.get(), entry);
+  if (unlinkat(directory, name.c_str(), AT_REMOVEDIR) != 0 && errno != ENOENT) throwErrno(kClass, "remove " + toUtf8(name));
+}
+
+FileType typeOf(const struct stat& st) noexcept {
+  switch (st.st_mode & S_IFMT) {
+    case S_IFREG:
+      return FileType::regular;
+    case S_IFDIR:
+      return FileType::directory;
+    case S_IFLNK:
+      return FileType::symlink;
+    case S_IFIFO:
+      return FileType::fifo;
+    case S_IFSOCK:
+      return FileType::socket;
+    case S_IFCHR:
+      return FileType::characterDevice;
+    case S_IFBLK:
+      return FileType::blockDevice;
+    default:
+      return FileType::none;
+  }
+}
+
+int64_t nanoseconds(const struct timespec& t) noexcept { return t.tv_sec * 1'000'000'000LL + t.tv_nsec; }
+
+FileState stateOf(const struct stat& st, uint32_t uid, uint32_t gid) {
+  FileState out;
+  out.type = typeOf(st);
+  out.mode = static_cast<uint16_t>(st.st_mode & 07777);
+  out.uid = uid;
+  out.gid = gid;
+  if (out.type == FileType::regular || out.type == FileType::symlink) out.size = static_cast<uint64_t>(st.st_size);
+  out.mtimeNs = nanoseconds(st.st_mtim);
+  return out;
+}
+
+}  // namespace rauha::changes

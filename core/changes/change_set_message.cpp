@@ -223,7 +223,7 @@ KnownContents knownContents(const Manifest& manifest) {
     const auto text = change.getPath();
     out.emplace(change.hasPathBytes() ? std::string(reinterpret_cast<const char*>(bytes.begin()), bytes.size())
                                       : std::string(text.begin(), text.size()),
-                std::move(known));
+                known);
   }
   return out;
 }

@@ -34,7 +34,19 @@ CREATE TABLE event_attribute (
 CREATE TABLE counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT;
 )sql";
 
-constexpr const char* kSteps[] = {kVersion1};
+// Change sets. Columns as in task_history.h; a row whose task is gone is an orphan until the next start.
+constexpr const char* kChangeSets = R"sql(
+CREATE TABLE change_set (
+  task_id TEXT PRIMARY KEY, from_task TEXT NOT NULL, kept INTEGER NOT NULL, followable INTEGER NOT NULL, bytes INTEGER NOT NULL,
+  created_ns INTEGER NOT NULL, base_path BLOB NOT NULL, base_device INTEGER NOT NULL, base_inode INTEGER NOT NULL,
+  base_uid INTEGER NOT NULL, base_gid INTEGER NOT NULL, base_started_ns INTEGER NOT NULL, run_uid INTEGER NOT NULL, run_gid INTEGER NOT NULL,
+  added INTEGER NOT NULL, modified INTEGER NOT NULL, deleted INTEGER NOT NULL, type_changed INTEGER NOT NULL, renamed INTEGER NOT NULL,
+  added_bytes INTEGER NOT NULL, deleted_bytes INTEGER NOT NULL, protected INTEGER NOT NULL, noise INTEGER NOT NULL
+) STRICT;
+CREATE INDEX change_set_by_age ON change_set (created_ns);
+)sql";
+
+constexpr const char* kSteps[] = {kVersion1, kChangeSets};
 
 }  // namespace
 

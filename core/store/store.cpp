@@ -7,6 +7,7 @@
 #include "core/store/instance_lock.h"
 #include "core/store/migrations.h"
 #include "core/store/rows.h"
+#include "core/store/task_history.h"
 
 namespace rauha::store {
 namespace {
@@ -78,6 +79,8 @@ struct Store::Impl {
   Statement addToCounter{db,
                          "INSERT INTO counter (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = value + excluded.value",
                          "write a counter"};
+
+  TaskHistory history{db};
 
   static std::optional<ZoneRow> one(Statement& statement, std::string_view key) {
     Use use(statement);
@@ -245,6 +248,8 @@ size_t Store::pruneEvents(size_t keepNewest) {
   transaction.commit();
   return count;
 }
+
+TaskHistory& Store::history() noexcept { return impl_->history; }
 
 int64_t Store::counter(std::string_view name) {
   Use use(impl_->counter);

@@ -18,6 +18,8 @@
 
 namespace rauha::store {
 
+class TaskHistory;
+
 // A zone from the moment it is wished for until nothing of it is left.
 struct ZoneRow {
   std::string id;     // "zone_…"
@@ -88,6 +90,9 @@ class Store final {
   std::vector<evidence::Event> events(const EventQuery& query);  // by sequence
   uint64_t lastSequence();                                       // 0: none; where the event bus of the next daemon goes on
   size_t pruneEvents(size_t keepNewest);
+
+  // Change sets, and finding tasks: task_history.h. Lives as long as the Store.
+  TaskHistory& history() noexcept;
 
   // Numbers that outlive the daemon ("events.dropped"); 0 when never set.
   int64_t counter(std::string_view name);

@@ -7,8 +7,6 @@
 namespace rauha::image {
 namespace {
 
-constexpr const char* kWorkspace = "/workspace";
-
 void setTexts(capnp::List<capnp::Text>::Builder list, const std::vector<std::string>& from) {
   for (unsigned i = 0; i < list.size(); ++i) list.set(i, from[i]);
 }
@@ -73,7 +71,13 @@ void writeMount(schema::Mount::Builder to, const plugin::MountEntry& from) {
 void writeRepository(schema::Mount::Builder to, Repository& repository, std::vector<UniqueFd>& descriptors) {
   to.setTarget(kWorkspace);
   to.setBindDescriptor(keep(descriptors, std::move(repository.directory)));
-  to.setReadOnly(!repository.writable);
+  to.setReadOnly(repository.mode == RepositoryMode::readOnly);
+  to.setOverlay(repository.mode == RepositoryMode::overlay);
+  auto lower = to.initLower(static_cast<unsigned>(repository.lower.size()));
+  for (unsigned i = 0; i < lower.size(); ++i) {
+    lower[i].setDescriptor(keep(descriptors, std::move(repository.lower[i])));
+    lower[i].setMapping(schema::IdMapping::ZONE);
+  }
   to.setMapping(schema::IdMapping::OWNER);
   to.setHostUid(repository.uid);
   to.setHostGid(repository.gid);

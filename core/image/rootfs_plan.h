@@ -15,10 +15,13 @@
 
 namespace rauha::image {
 
+enum class RepositoryMode { readOnly, writable, overlay };
+
 struct Repository {
   UniqueFd directory;
-  bool writable = false;
-  uint32_t uid = 0;  // host ids that become the zone's run user
+  RepositoryMode mode = RepositoryMode::readOnly;
+  std::vector<UniqueFd> lower;  // overlay: layers that earlier tasks left, lowest first; their owners are the zone's ids
+  uint32_t uid = 0;             // host ids that become the zone's run user
   uint32_t gid = 0;
 };
 
@@ -36,6 +39,9 @@ struct ContainerRequest {
   std::optional<Repository> repository;
   uint32_t callerUid = 0, callerGid = 0;
 };
+
+// Where a zone sees the repository.
+inline constexpr const char* kWorkspace = "/workspace";
 
 // Fills `out`; the descriptors that it names by index come back in order, to be handed over with it.
 std::vector<UniqueFd> buildContainerSpec(schema::ContainerSpec::Builder out, plugin::ResolvedImage& image, const Config& config,

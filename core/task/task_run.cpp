@@ -143,7 +143,8 @@ image::ContainerRequest TaskRun::containerRequest() {
   out.callerGid = request.peer.gid;
   if (request.repo) {
     image::Repository repository;
-    repository.writable = request.repoMode == schema::RepoMode::RW;
+    using Mode = image::RepositoryMode;
+    repository.mode = request.repoMode == schema::RepoMode::RW ? Mode::writable : Mode::readOnly;
     repository.uid = request.peer.uid;
     repository.gid = request.peer.gid;
     if (request.peer.uid == 0) {

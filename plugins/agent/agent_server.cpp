@@ -38,6 +38,28 @@ Task<std::vector<UniqueFd>> takeDescriptors(capnp::List<schema::Descriptor>::Rea
   co_return out;
 }
 
+// An open directory as a capability.
+class DirectoryServer final : public schema::Descriptor::Server {
+ public:
+  explicit DirectoryServer(std::shared_ptr<UniqueFd> fd) : fd_(std::move(fd)) {}
+  kj::Maybe<int> getFd() override { return fd_->get(); }
+
+ private:
+  std::shared_ptr<UniqueFd> fd_;
+};
+
+std::map<std::string, std::shared_ptr<UniqueFd>> takeLayers(Process& process, const RootPlan& root) {
+  auto layers = process.takeWritableLayers();
+  std::map<std::string, std::shared_ptr<UniqueFd>> out;
+  size_t next = 0;
+  for (const auto& m : root.mounts) {
+    if (!m.overlay) continue;
+    if (next == layers.size()) throw Error(kClass, Code::internal, "the writable layer of " + m.target + " did not arrive");
+    out[m.target] = std::make_shared<UniqueFd>(std::move(layers[next++]));
+  }
+  return out;
+}
+
 void writeLayers(schema::Layers::Builder out, const Armed& armed) {
   out.setUserNamespace(armed.userNamespace);
   out.setSeccomp(armed.seccomp);
@@ -138,7 +160,8 @@ Task<void> AgentServer::createContainer(CreateContext context) {
                   "make a new zone for a writable repository");
     auto process = adopt(spawnContainer({zone_, groups_, noSuid}, root, plan, prepareRoot(root, descriptors)), plan);
     const Ready ready = co_await process->ready();
-    containers_[id] = Container{process, noSuid, static_cast<int>(ready.armed.landlockAbi)};
+    containers_[id] =
+        Container{process, takeLayers(*process, root), ready.hostUid, ready.hostGid, noSuid, static_cast<int>(ready.armed.landlockAbi)};
     results.setProcess(kj::heap<ProcessServer>(*this, process));
     results.setPid(process->pid());
     results.initOutcome().setOk();
@@ -250,6 +273,27 @@ kj::Promise<void> AgentServer::exit(ExitContext context) {
     if (!process.alive()) writeExit(process, out.initExit());
   } catch (...) {
     return currentKj();
+  }
+  return kj::READY_NOW;
+}
+
+kj::Promise<void> AgentServer::writableLayer(WritableLayerContext context) {
+  auto results = context.getResults();
+  try {
+    auto params = context.getParams();
+    const std::string id(params.getContainerId().cStr(), params.getContainerId().size());
+    const std::string target(params.getTarget().cStr(), params.getTarget().size());
+    const auto container = containers_.find(id);
+    if (container == containers_.end()) throw Error(kClass, Code::notFound, "there is no container " + id + " in zone " + zone_.id);
+    const auto layer = container->second.writableLayers.find(target);
+    if (layer == container->second.writableLayers.end())
+      throw Error(kClass, Code::notFound, "container " + id + " has no overlay at " + target);
+    results.setLayer(kj::heap<DirectoryServer>(layer->second));
+    results.setRunUid(container->second.hostUid);
+    results.setRunGid(container->second.hostGid);
+    results.initOutcome().setOk();
+  } catch (...) {
+    writeOutcome(results.initOutcome(), currentError(kClass));
   }
   return kj::READY_NOW;
 }

@@ -32,6 +32,7 @@ class AgentServer final : public schema::Agent::Server {
   kj::Promise<void> usage(UsageContext context) override;
   kj::Promise<void> shutdown(ShutdownContext context) override;
   kj::Promise<void> exit(ExitContext context) override;
+  kj::Promise<void> writableLayer(WritableLayerContext context) override;
 
   // Ends the zone at once; resolves when nothing of it is left.
   kj::Promise<void> kill();
@@ -47,6 +48,9 @@ class AgentServer final : public schema::Agent::Server {
  private:
   struct Container {
     std::shared_ptr<Process> process;
+    // By target. Held until the agent ends: whoever asks does so when the container is dead.
+    std::map<std::string, std::shared_ptr<UniqueFd>> writableLayers;
+    uint32_t hostUid = 0, hostGid = 0;
     bool noSuid = false;
     int landlockAbi = 0;
   };

@@ -1,5 +1,7 @@
 #include "plugins/agent/plan.h"
 
+#include <algorithm>
+
 #include "core/base/error.h"
 
 namespace rauha::agent {
@@ -24,6 +26,13 @@ void checkSource(const Source& s, const char* what, size_t descriptorCount) {
 void checkMount(const MountPlan& m, size_t descriptorCount) {
   wantAbsolute(m.target, "mount target");
   if (m.target.find_first_not_of('/') == std::string::npos) refuse("a mount on / is not possible");
+  if (m.overlay) {
+    if (m.kind != MountPlan::Kind::bind || m.readOnly || m.optional)
+      refuse("the overlay on " + m.target + " needs a source and to be writable");
+    if (m.lower.size() > kMaxOverlayLayers)
+      refuse("the overlay on " + m.target + " has more than " + std::to_string(kMaxOverlayLayers) + " layers");
+    for (const auto& l : m.lower) checkSource(l, "layer", descriptorCount);
+  }
   switch (m.kind) {
     case MountPlan::Kind::bind:
       checkSource(m.source, "bind source", descriptorCount);
@@ -49,8 +58,13 @@ void checkText(const std::string& text, const char* what) {
 
 bool RootPlan::writesHostTree() const {
   for (const auto& m : mounts)
-    if (m.kind == MountPlan::Kind::bind && !m.readOnly) return true;
+    if (m.kind == MountPlan::Kind::bind && !m.readOnly && !m.overlay) return true;
   return false;
+}
+
+bool RootPlan::needsScratch() const {
+  if (overlay && !readOnlyRoot) return true;
+  return std::any_of(mounts.begin(), mounts.end(), [](const MountPlan& m) { return m.overlay; });
 }
 
 void validate(const RootPlan& plan, size_t descriptorCount) {
@@ -62,6 +76,9 @@ void validate(const RootPlan& plan, size_t descriptorCount) {
   if (plan.mounts.size() > kMaxMounts) throw Error(kClass, Code::limit, "the root has more than " + std::to_string(kMaxMounts) + " mounts");
   for (const auto& l : plan.layers) checkSource(l, "layer", descriptorCount);
   for (const auto& m : plan.mounts) checkMount(m, descriptorCount);
+  if (std::count_if(plan.mounts.begin(), plan.mounts.end(), [](const MountPlan& m) { return m.overlay; }) >
+      static_cast<long>(kMaxOverlayMounts))
+    refuse("the root has more than " + std::to_string(kMaxOverlayMounts) + " overlay mounts");
   for (const auto& p : plan.masked) wantAbsolute(p, "masked path");
   for (const auto& p : plan.readOnly) wantAbsolute(p, "read-only path");
   for (const auto& d : plan.devices) {

@@ -29,6 +29,8 @@ struct MountPlan {
   std::string content;   // symlink: its text; file: its bytes
   uint16_t mode = 0755;  // directory
   bool readOnly = false, optional = false, exec = false;
+  bool overlay = false;       // bind of a directory: the source stays as it is, writes go to a fresh layer on the scratch
+  std::vector<Source> lower;  // overlay: read-only layers above the source, lowest first
 };
 
 struct DevicePlan {
@@ -51,6 +53,8 @@ struct RootPlan {
   std::vector<DevicePlan> devices;
   // A host tree can be written through this plan: set-user-ID bits must be refused.
   bool writesHostTree() const;
+  // Something besides a fresh root's own tmpfs is written: layers of the zone's own need a place.
+  bool needsScratch() const;
 };
 
 struct ProcessPlan {
@@ -65,6 +69,8 @@ struct ProcessPlan {
 // More layers than this do not fit into the one page of options that mount(2) takes.
 inline constexpr size_t kMaxLayers = 128;
 inline constexpr size_t kMaxMounts = 512;
+inline constexpr size_t kMaxOverlayMounts = 16;
+inline constexpr size_t kMaxOverlayLayers = 16;  // of one mount, above its source
 
 // Checks shapes and limits: absolute paths, no NUL, indexes below descriptorCount, sizes above 0. Throws.
 void validate(const RootPlan& plan, size_t descriptorCount);

@@ -84,6 +84,8 @@ MountPlan mount(schema::Mount::Reader in) {
   m.readOnly = in.getReadOnly();
   m.optional = in.getOptional();
   m.exec = in.getExec();
+  m.overlay = in.getOverlay();
+  for (auto l : in.getLower()) m.lower.push_back(layer(l));
   return m;
 }
 

@@ -59,6 +59,7 @@ Task<std::string> Process::nextReport() {
     const char tag = received->text.empty() ? '\0' : received->text[0];
     if (tag == kTagTerminal) takeTerminal(std::move(received->descriptors[0]));
     if (tag == kTagRuleset) ruleset_ = std::move(received->descriptors[0]);
+    if (tag == kTagWritableLayer) writableLayers_.push_back(std::move(received->descriptors[0]));
   }
 }
 

@@ -47,6 +47,8 @@ class Process final {
   pid_t pid() const noexcept { return spawned_.pid; }
   int pidfd() const noexcept { return spawned_.pidfd.get(); }
   int ruleset() const noexcept { return ruleset_.get(); }
+  // Of the plan's overlay mounts, in the plan's order; complete after ready().
+  std::vector<UniqueFd> takeWritableLayers() noexcept { return std::move(writableLayers_); }
 
  private:
   Task<std::string> nextReport();
@@ -58,6 +60,7 @@ class Process final {
   bool terminal_, stdinOpen_, started_ = false, alive_ = true;
   Ended ended_;
   UniqueFd ruleset_, master_;
+  std::vector<UniqueFd> writableLayers_;
   kj::UnixEventPort::FdObserver controlEvents_, deathEvents_;
   std::unique_ptr<OutputPump> out_, err_;
   kj::ForkedPromise<void> reaped_;

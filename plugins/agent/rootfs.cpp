@@ -27,12 +27,6 @@ std::string layerName(size_t index) {
   return buffer;
 }
 
-UniqueFd makeStagingDirectory(int staging, const std::string& name, mode_t mode) {
-  if (::mkdirat(staging, name.c_str(), mode) != 0) throwErrno(kClass, "make directory " + name + " of the staging area");
-  return sys::openat2(staging, name.c_str(), O_PATH | O_DIRECTORY, 0, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS,
-                      "open directory " + name + " of the staging area");
-}
-
 std::string normalized(const std::string& path) {
   std::string out;
   for (const auto& part : splitPath(path)) out += "/" + part;
@@ -44,6 +38,12 @@ std::string normalized(const std::string& path) {
 RootBuilder::RootBuilder(const Zone& zone, const RootPlan& plan, const ProcessPlan& process, PreparedRoot prepared)
     : zone_(zone), plan_(plan), process_(process), prepared_(std::move(prepared)), last_(monotonicNs()) {
   for (const auto& m : plan_.mounts) tmpPlanned_ = tmpPlanned_ || normalized(m.target) == "/tmp";
+}
+
+UniqueFd RootBuilder::stagingDirectory(const std::string& name, mode_t mode) const {
+  if (::mkdirat(staging_.get(), name.c_str(), mode) != 0) throwErrno(kClass, "make directory " + name + " of the staging area");
+  return sys::openat2(staging_.get(), name.c_str(), O_PATH | O_DIRECTORY, 0, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS,
+                      "open directory " + name + " of the staging area");
 }
 
 void RootBuilder::stage(const char* name) {
@@ -59,7 +59,7 @@ void RootBuilder::build() {
     mountOverlay();
   } else {
     rootMount_ = tmpfs(plan_.scratchBytes, "755", zone_.hostId(0), zone_.hostId(0), kPlain, "the root");
-    sys::attachMount(rootMount_.get(), makeStagingDirectory(staging_.get(), "m", 0755).get(), "attach the root");
+    sys::attachMount(rootMount_.get(), stagingDirectory("m", 0755).get(), "attach the root");
   }
   root_ = std::make_unique<RootDir>(duplicate(rootMount_.get()), zone_.hostId(0), zone_.hostId(0));
   stage("root");
@@ -93,7 +93,7 @@ UniqueFd RootBuilder::tmpfs(uint64_t bytes, const char* mode, uint32_t uid, uint
 
 void RootBuilder::makeStaging() {
   if (::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) throwErrno(kClass, "make the mount table private");
-  const bool holdsScratch = plan_.overlay && prepared_.scratchDevice.empty() && !plan_.readOnlyRoot;
+  const bool holdsScratch = plan_.needsScratch() && prepared_.scratchDevice.empty();
   // A read-only root needs room for mount points only.
   staging_ = tmpfs(holdsScratch ? plan_.scratchBytes : 4u << 20, "755", 0, 0, kPlain, "the staging area");
   // Any directory but "/": a mount there would be what pivot_root's "." finds on top and detaches, and the host's root would stay.
@@ -101,7 +101,15 @@ void RootBuilder::makeStaging() {
   if (!somewhere) throwErrno(kClass, "open /sys");
   sys::attachMount(staging_.get(), somewhere.get(), "attach the staging area");
   if (::fchdir(staging_.get()) != 0) throwErrno(kClass, "enter the staging area");
-  emptyDirectory_ = makeStagingDirectory(staging_.get(), "x", 0555);
+  emptyDirectory_ = stagingDirectory("x", 0555);
+  if (!prepared_.scratchDevice.empty()) attachDiskScratch();
+}
+
+void RootBuilder::attachDiskScratch() {
+  UniqueFd disk = sys::newMount("ext4", {{"source", prepared_.scratchDevice}, {"noinit_itable", ""}}, kPlain, "mount the disk scratch");
+  prepared_.scratchLoop.reset();  // from here the mount alone keeps the loop device; it clears itself
+  sys::attachMount(disk.get(), stagingDirectory("s", 0700).get(), "attach the disk scratch");
+  scratch_ = "s/";
 }
 
 std::string RootBuilder::attachLayers() {
@@ -117,7 +125,7 @@ std::string RootBuilder::attachLayers() {
       throwErrno("image", "prepare layer " + source.name());
     }
     const std::string name = layerName(i);
-    sys::attachMount(mount.get(), makeStagingDirectory(staging_.get(), name, 0755).get(), "attach layer " + source.name());
+    sys::attachMount(mount.get(), stagingDirectory(name, 0755).get(), "attach layer " + source.name());
     lower += (lower.empty() ? "" : ":") + name;
   }
   return lower;
@@ -125,26 +133,19 @@ std::string RootBuilder::attachLayers() {
 
 void RootBuilder::mountOverlay() {
   const std::string lower = attachLayers();
-  std::string writable;
-  if (!prepared_.scratchDevice.empty()) {
-    UniqueFd disk = sys::newMount("ext4", {{"source", prepared_.scratchDevice}, {"noinit_itable", ""}}, kPlain, "mount the disk scratch");
-    prepared_.scratchLoop.reset();  // from here the mount alone keeps the loop device; it clears itself
-    sys::attachMount(disk.get(), makeStagingDirectory(staging_.get(), "s", 0700).get(), "attach the disk scratch");
-    writable = "s/";
-  }
   // The root directory looks as the topmost layer's does.
   struct stat top;
   if (::fstatat(staging_.get(), layerName(plan_.layers.size() - 1).c_str(), &top, 0) != 0) throwErrno("image", "stat the topmost layer");
   if (!S_ISDIR(top.st_mode)) throw Error("image", Code::invalid, "the topmost layer is not a directory");
-  UniqueFd upper = makeStagingDirectory(staging_.get(), writable + "u", 0755);
-  makeStagingDirectory(staging_.get(), writable + "w", 0700);
-  if (::fchownat(staging_.get(), (writable + "u").c_str(), top.st_uid, top.st_gid, 0) != 0) throwErrno(kClass, "chown the writable layer");
-  if (::fchmodat(staging_.get(), (writable + "u").c_str(), top.st_mode & 0777, 0) != 0) throwErrno(kClass, "chmod the writable layer");
-  makeStagingDirectory(staging_.get(), "m", 0755);
+  UniqueFd upper = stagingDirectory(scratch_ + "u", 0755);
+  stagingDirectory(scratch_ + "w", 0700);
+  if (::fchownat(staging_.get(), (scratch_ + "u").c_str(), top.st_uid, top.st_gid, 0) != 0) throwErrno(kClass, "chown the writable layer");
+  if (::fchmodat(staging_.get(), (scratch_ + "u").c_str(), top.st_mode & 0777, 0) != 0) throwErrno(kClass, "chmod the writable layer");
+  stagingDirectory("m", 0755);
   // What the kernel was configured with must not change what a layer's extended attributes can do.
   std::string options =
-      "lowerdir=" + lower + ",upperdir=" + writable + "u,workdir=" + writable + "w,redirect_dir=nofollow,metacopy=off,index=off,xino=off";
-  if (!writable.empty()) options += ",volatile";
+      "lowerdir=" + lower + ",upperdir=" + scratch_ + "u,workdir=" + scratch_ + "w,redirect_dir=nofollow,metacopy=off,index=off,xino=off";
+  if (!scratch_.empty()) options += ",volatile";
   if (::mount("overlay", "m", "overlay", MS_NOSUID | MS_NODEV, options.c_str()) != 0)
     throwErrno("image", "mount the overlay of " + std::to_string(plan_.layers.size()) + " layers");
   rootMount_ = sys::openat2(staging_.get(), "m", O_PATH | O_DIRECTORY, 0, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS, "open the root");
@@ -184,6 +185,7 @@ int RootBuilder::ownerUserns(const Source& source) {
 void RootBuilder::applyBind(const MountPlan& m, size_t index) {
   UniqueFd& mount = prepared_.binds[index];
   if (!mount) return;
+  if (m.overlay) return mountLayered(m, index);
   const int userns = ownerUserns(m.source);
   const uint64_t attributes = kPlain | (m.readOnly ? MOUNT_ATTR_RDONLY : 0) | (m.exec ? 0 : MOUNT_ATTR_NOEXEC);
   const bool recursive = m.source.mapping == Mapping::none;

@@ -29,9 +29,10 @@ struct PreparedDevice {
 };
 
 struct PreparedRoot {
-  std::vector<UniqueFd> layers;   // detached mounts, as plan.layers
-  std::vector<UniqueFd> binds;    // as plan.mounts; empty for what is no bind or is left out
-  std::vector<bool> isDirectory;  // as binds
+  std::vector<UniqueFd> layers;               // detached mounts, as plan.layers
+  std::vector<UniqueFd> binds;                // as plan.mounts; empty for what is no bind or is left out
+  std::vector<bool> isDirectory;              // as binds
+  std::vector<std::vector<UniqueFd>> lowers;  // detached mounts, as plan.mounts[].lower
   std::vector<PreparedDevice> devices;
   std::string scratchDevice;  // "/dev/loopN"; empty: memory
   UniqueFd scratchLoop;       // keeps the loop device until it is mounted
@@ -49,11 +50,22 @@ class RootBuilder final {
   const std::vector<std::pair<std::string, uint64_t>>& stages() const noexcept { return stages_; }
   // For Landlock. An empty descriptor when there is none; abi as armed.
   UniqueFd makeLandlockRuleset(int& abi) const;
+  // The writable layers of the plan's overlay mounts, in the plan's order.
+  const std::vector<UniqueFd>& writableLayers() const noexcept { return writableLayers_; }
+  // What a reader of the result should know.
+  const std::vector<std::string>& notes() const noexcept { return notes_; }
 
  private:
   void makeStaging();
+  void attachDiskScratch();
   void mountOverlay();
   std::string attachLayers();
+  // In rootfs_overlay.cpp.
+  void mountLayered(const MountPlan& m, size_t index);
+  void attachBase(const MountPlan& m, size_t index, const std::string& name);
+  void copyBase(const MountPlan& m, int source, const std::string& name);
+  std::string attachLowers(const MountPlan& m, size_t index, const std::string& prefix);
+  UniqueFd stagingDirectory(const std::string& name, mode_t mode) const;
   void mountKernel();
   void mountDev();
   void makeDevNodes(const UniqueFd& dev);
@@ -77,11 +89,14 @@ class RootBuilder final {
   const ProcessPlan& process_;
   PreparedRoot prepared_;
   UniqueFd staging_;
+  std::string scratch_;  // where writable layers go, relative to the staging area: "" or "s/"
   std::unique_ptr<RootDir> root_;
   UniqueFd rootMount_, dev_, emptyDirectory_, null_;
   bool userKnown_ = false, tmpPlanned_ = false;
   User user_;
   std::vector<UniqueFd> writable_;  // attached mounts that stay writable
+  std::vector<UniqueFd> writableLayers_;
+  std::vector<std::string> notes_;
   std::vector<std::pair<std::pair<uint32_t, uint32_t>, UniqueFd>> ownerUserns_;
   std::vector<std::pair<std::string, uint64_t>> stages_;
   int64_t last_ = 0;

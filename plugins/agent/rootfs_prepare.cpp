@@ -39,6 +39,7 @@ PreparedRoot prepareRoot(const RootPlan& plan, const std::vector<UniqueFd>& desc
   for (const auto& layer : plan.layers) out.layers.push_back(copyMount(layer, descriptors, false, "layer " + layer.name()));
   out.binds.resize(plan.mounts.size());
   out.isDirectory.resize(plan.mounts.size());
+  out.lowers.resize(plan.mounts.size());
   for (size_t i = 0; i < plan.mounts.size(); ++i) {
     const MountPlan& m = plan.mounts[i];
     if (m.kind != MountPlan::Kind::bind) continue;
@@ -52,9 +53,12 @@ PreparedRoot prepareRoot(const RootPlan& plan, const std::vector<UniqueFd>& desc
     struct stat st;
     if (::fstat(out.binds[i].get(), &st) != 0) throwErrno("zone", "stat " + m.source.name());
     out.isDirectory[i] = S_ISDIR(st.st_mode);
+    if (m.overlay && !out.isDirectory[i])
+      throw Error("repository", Code::invalid, m.source.name() + " for " + m.target + " is not a directory", {}, m.target);
+    for (const auto& l : m.lower) out.lowers[i].push_back(copyMount(l, descriptors, false, "layer " + l.name() + " of " + m.target));
   }
   for (const auto& d : plan.devices) out.devices.push_back(prepareDevice(d));
-  if (plan.overlay && plan.scratch == Scratch::disk && !plan.readOnlyRoot) {
+  if (plan.needsScratch() && plan.scratch == Scratch::disk) {
     DiskScratch disk = makeDiskScratch(plan.scratchDirectory, plan.scratchBytes);
     out.scratchDevice = std::move(disk.device);
     out.scratchLoop = std::move(disk.loop);

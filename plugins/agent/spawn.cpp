@@ -246,6 +246,9 @@ UniqueFd buildRoot(const SpawnContext& context, const RootPlan& root, const Proc
   UniqueFd ruleset = builder.makeLandlockRuleset(abi);
   if (ruleset) sendDescriptors(w.processControl.get(), kTagRuleset, {ruleset.get()});
   if (context.zone.landlock && !ruleset) ready.armed.notes.push_back(kNoLandlock);
+  for (const auto& note : builder.notes()) ready.armed.notes.push_back(note);
+  // One by one, in the plan's order: a message carries few.
+  for (const auto& layer : builder.writableLayers()) sendDescriptors(w.processControl.get(), kTagWritableLayer, {layer.get()});
   user = builder.user();
   return ruleset;
 }

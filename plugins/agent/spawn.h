@@ -27,7 +27,7 @@ struct Spawned {
 };
 
 // What the descriptors sent over `control` are: the byte beside them.
-inline constexpr char kTagTerminal = 'T', kTagRuleset = 'L';
+inline constexpr char kTagTerminal = 'T', kTagRuleset = 'L', kTagWritableLayer = 'W';
 
 struct SpawnContext {
   const Zone& zone;

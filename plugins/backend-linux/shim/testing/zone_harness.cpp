@@ -295,6 +295,16 @@ Live TestZone::exec(const Job& job) {
   return live;
 }
 
+UniqueFd TestZone::writableLayer(const std::string& target) {
+  auto request = agent_.writableLayerRequest();
+  request.setContainerId(lastContainer_);
+  request.setTarget(target);
+  auto response = await(request.send().then([](auto&& r) { return kj::mv(r); }));
+  if (response.getOutcome().isError()) throw readError(response.getOutcome().getError());
+  auto layer = response.getLayer();
+  return duplicate(KJ_ASSERT_NONNULL(await(layer.getFd())));
+}
+
 std::optional<Error> TestZone::start(Live& live) {
   auto response = await(live.process.startRequest().send().then([](auto&& r) { return kj::mv(r); }));
   if (response.getOutcome().isError()) live.error = readError(response.getOutcome().getError());

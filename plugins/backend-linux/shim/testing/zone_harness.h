@@ -97,6 +97,8 @@ class TestZone final {
   Ran wait(Live& live, const std::string& input = {}, bool feed = false);
   Live exec(const Job& job);  // in the last container
   schema::Agent::Client& agent() { return agent_; }
+  // The fresh layer that the last container wrote at `target`.
+  UniqueFd writableLayer(const std::string& target);
   void disconnect();
   void reconnect();  // through the socket path
   pid_t shimPid() const { return shim_; }

@@ -54,6 +54,7 @@ class Daemon final {
   WorkerPool imageWorkers_;  // images may take minutes; zones must not wait for them
   std::unique_ptr<plugin::Registry> registry_;
   ZoneService zones_;
+  changes::ChangeStore changes_;
   TaskService tasks_;
   rpc::Services services_;
   rpc::Listener listener_;

@@ -206,6 +206,7 @@ class RauhaServer final : public schema::Rauha::Server {
     out.policyToml = text(request.getPolicyToml());
     out.policySource = text(request.getPolicySource());
     out.repoPath = text(request.getRepoPath());
+    out.from = text(request.getFrom());
     out.workdir = text(request.getWorkdir());
     out.user = text(request.getUser());
     out.argv = texts(request.getArgv());

@@ -110,6 +110,7 @@ void TaskRun::writeEvidence(schema::TaskResult::Builder out) {
       *stdout_, [&](capnp::Text::Reader t) { out.setStdout(t); }, [&](const std::string& t) { out.setStdoutBase64(t); });
   output(
       *stderr_, [&](capnp::Text::Reader t) { out.setStderr(t); }, [&](const std::string& t) { out.setStderrBase64(t); });
+  if (changes_ && changes_->collected()) changes_->write(out.initChanges());
   writeOutput(*stdout_, out.initStdoutStats());
   writeOutput(*stderr_, out.initStderrStats());
   if (posture_)

@@ -66,14 +66,17 @@ void TaskRun::record() {
   recorded_ = true;
 }
 
-void TaskRun::checkRepoMode() const {
+void TaskRun::checkRepoMode() {
   const auto& request = task_->request;
-  if (request.repoMode == schema::RepoMode::OVERLAY)
-    throw Error("repository", Code::unsupported, "repository mode 'overlay' is not available in this version",
-                "use --repo-mode ro, or --repo-mode rw to let the task write to the tree", request.repoPath);
   if ((request.repoMode == schema::RepoMode::NONE) != !request.repo)
     throw Error("repository", Code::invalid, "a repository needs its descriptor and a mode", "pass --repo-path and --repo-mode together",
                 request.repoPath);
+  const bool overlay = request.repoMode == schema::RepoMode::OVERLAY;
+  if (!request.from.empty() && !overlay)
+    throw Error("repository", Code::invalid, "a task can only go on from another one in repository mode overlay",
+                "leave --repo-mode out, or use --repo-mode overlay", request.from);
+  if (overlay)
+    changes_.emplace(service_.changes_, request.id, request.repo.get(), request.repoPath, request.from, request.peer);
 }
 
 Task<void> TaskRun::prepare() {
@@ -144,7 +147,8 @@ image::ContainerRequest TaskRun::containerRequest() {
   if (request.repo) {
     image::Repository repository;
     using Mode = image::RepositoryMode;
-    repository.mode = request.repoMode == schema::RepoMode::RW ? Mode::writable : Mode::readOnly;
+    repository.mode = changes_ ? Mode::overlay : request.repoMode == schema::RepoMode::RW ? Mode::writable : Mode::readOnly;
+    if (changes_) repository.lower = changes_->lower();
     repository.uid = request.peer.uid;
     repository.gid = request.peer.gid;
     if (request.peer.uid == 0) {
@@ -185,6 +189,10 @@ Task<void> TaskRun::createContainer() {
   addProcessLayers(*posture_, created.getLayers());
   checkRequired(*posture_, policy_->get(), task_->request.waived, false);
   zone_->posture = *posture_;
+  if (changes_) {
+    auto attaching = changes_->attach(agent(), container.id, zone_->idBase, zone_->idCount);
+    co_await kj::mv(attaching);
+  }
 }
 
 Task<void> TaskRun::startProcess() {
@@ -293,7 +301,35 @@ Task<void> TaskRun::cleanUp() {
       left.push_back("image lease of " + zoneId_ + ": " + currentError("image").text());
     }
   }
+  ended_ = left.empty();
   for (const auto& what : left) emit(names::kZoneFailed, Severity::error, "left behind: " + what);
+}
+
+// The layer must stand still: the zone is gone, or, when it is kept, frozen meanwhile.
+Task<void> TaskRun::collectChanges() {
+  if (!changes_ || !started_) co_return;
+  const bool keep = task_->request.keepZone && zone_->agent != nullptr;
+  if (!keep && !ended_) co_return;
+  std::vector<std::string> notes;
+  for (const auto& note : posture_->notes)
+    if (note.rfind("repository: ", 0) == 0) notes.push_back(note);
+  if (keep) notes.push_back("zone " + zoneId_ + " is kept: what it changes from now on is not in this set");
+  const auto freeze = [this](bool frozen) {
+    auto call = agent().freezeRequest();
+    call.setFrozen(frozen);
+    return call.send().ignoreResult().exclusiveJoin(service_.timer_.afterDelay(kEndPatience));
+  };
+  std::optional<Error> failure;
+  try {
+    if (keep) co_await freeze(true);
+    auto collecting = changes_->collect(std::move(notes));
+    co_await kj::mv(collecting);
+    if (keep) co_await freeze(false);
+  } catch (...) {
+    failure = currentError("repository");
+  }
+  if (failure) emit(names::kZoneFailed, Severity::error, "the changes of task " + task_->request.id + ": " + failure->text());
+  stage("changes");
 }
 
 Task<void> TaskRun::execute() {
@@ -308,6 +344,7 @@ Task<void> TaskRun::execute() {
     failure = currentError("task");
   }
   co_await cleanUp();
+  co_await collectChanges();
   finish(failure);
 }
 

@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 
+#include "core/task/task_changes.h"
 #include "core/task/task_service.h"
 
 namespace rauha {
@@ -37,7 +38,8 @@ class TaskRun final {
   void emit(std::string_view name, evidence::Severity severity, std::string message,
             std::vector<std::pair<std::string, std::string>> attributes = {});
   void emitEnd(schema::TaskStatus status);
-  void checkRepoMode() const;
+  void checkRepoMode();
+  Task<void> collectChanges();
   image::ContainerRequest containerRequest();
   uint64_t timeoutMs() const;
   void stage(const char* name);
@@ -50,13 +52,14 @@ class TaskRun final {
   image::Config imageConfig_;
   std::shared_ptr<Zone> zone_;
   std::optional<Posture> posture_;
+  std::optional<TaskChanges> changes_;  // repository mode overlay
   kj::Maybe<schema::Process::Client> process_;
   kj::Maybe<capnp::Response<schema::Process::WaitResults>> exit_;
   kj::Maybe<kj::ForkedPromise<void>> waited_;
   std::optional<evidence::Collector> events_;
   std::shared_ptr<Capture::State> stdout_, stderr_;
   End end_ = End::exited;
-  bool recorded_ = false, leased_ = false, started_ = false;
+  bool recorded_ = false, leased_ = false, started_ = false, ended_ = false;
   int64_t createdNs_, startedNs_ = 0, lastStageNs_;
   std::vector<std::pair<std::string, uint64_t>> stages_;
 };

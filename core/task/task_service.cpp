@@ -46,7 +46,8 @@ void RunningTask::resize(uint16_t rows, uint16_t columns) {
 schema::ByteSink::Client RunningTask::stdin() { return KJ_ASSERT_NONNULL(stdinClient_); }
 
 TaskService::TaskService(kj::Timer& timer, WorkerPool& workers, WorkerPool& imageWorkers, plugin::ImageSource& images, ZoneService& zones,
-                         store::Store& store, evidence::EventBus& events)
+                         store::Store& store, evidence::EventBus& events, changes::ChangeStore& changes,
+                         std::vector<std::string> protectedPatterns)
     : timer_(timer),
       workers_(workers),
       imageWorkers_(imageWorkers),
@@ -54,6 +55,7 @@ TaskService::TaskService(kj::Timer& timer, WorkerPool& workers, WorkerPool& imag
       zones_(zones),
       store_(store),
       events_(events),
+      changes_{changes, workers, store, std::move(protectedPatterns)},
       tasks_(*this) {}
 
 std::shared_ptr<RunningTask> TaskService::run(TaskRequest request) {

@@ -23,6 +23,7 @@
 #include "core/rpc/connection.h"
 #include "core/store/store.h"
 #include "core/task/capture.h"
+#include "core/task/task_changes.h"
 #include "core/zone/zone_service.h"
 
 namespace rauha {
@@ -30,7 +31,7 @@ namespace rauha {
 // What a client asked for, with its descriptors duplicated: a value of our own, independent of the message and the connection.
 struct TaskRequest {
   std::string id;  // newId("task")
-  std::string image, zoneName, policyToml, policySource, repoPath, workdir, user;
+  std::string image, zoneName, policyToml, policySource, repoPath, from, workdir, user;
   std::vector<std::string> argv, env, waived;
   schema::RepoMode repoMode = schema::RepoMode::NONE;
   UniqueFd repo, imageSource;
@@ -77,7 +78,7 @@ class TaskService final : private kj::TaskSet::ErrorHandler {
   // All references outlive the service.
   // imageWorkers: only for making images ready, so that slow images never hold up zones.
   TaskService(kj::Timer& timer, WorkerPool& workers, WorkerPool& imageWorkers, plugin::ImageSource& images, ZoneService& zones,
-              store::Store& store, evidence::EventBus& events);
+              store::Store& store, evidence::EventBus& events, changes::ChangeStore& changes, std::vector<std::string> protectedPatterns);
   // Begins; returns at once. Recorded in the store before anything is built.
   std::shared_ptr<RunningTask> run(TaskRequest request);
   // Closes the records of tasks whose daemon died. Once at start. Returns how many.
@@ -99,6 +100,7 @@ class TaskService final : private kj::TaskSet::ErrorHandler {
   ZoneService& zones_;
   store::Store& store_;
   evidence::EventBus& events_;
+  ChangeServices changes_;
   std::map<std::string, std::shared_ptr<RunningTask>> running_;
   std::map<std::string, std::string> zoneOfTask_;
   kj::TaskSet tasks_;

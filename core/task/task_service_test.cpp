@@ -10,7 +10,7 @@ namespace {
 class TaskServiceTest : public testing::CoreFixture {
  protected:
   ~TaskServiceTest() noexcept override {}
-  TaskServiceTest() : tasks_(io_.provider->getTimer(), workers_, workers_, images_, zones_, store_, events_) {}
+  TaskServiceTest() : tasks_(io_.provider->getTimer(), workers_, workers_, images_, zones_, store_, events_, changes_, {}) {}
   TaskRequest request() {
     TaskRequest r;
     r.id = newId("task");
@@ -34,6 +34,7 @@ class TaskServiceTest : public testing::CoreFixture {
     while (!emitted("task.started")) io_.provider->getTimer().afterDelay(kj::MILLISECONDS).wait(io_.waitScope);
   }
   testing::FakeImages images_;
+  changes::ChangeStore changes_{directory_, store_, workers_, {}, [](const std::string&) {}};
   TaskService tasks_;
   std::shared_ptr<capnp::MallocMessageBuilder> message_;
 };

@@ -1,0 +1,132 @@
+#include "core/task/task_changes.h"
+
+#include <sys/stat.h>
+
+#include "core/base/clock.h"
+#include "core/base/error.h"
+#include "core/base/schema_error.h"
+#include "core/changes/change_set_message.h"
+#include "core/image/rootfs_plan.h"
+
+namespace rauha {
+namespace {
+
+constexpr std::string_view kClass = "repository";
+
+[[noreturn]] void noSuchTask(const std::string& id) {
+  throw Error(kClass, Code::notFound, "there is no task " + id + " to go on from", "`rauha task list` shows the tasks that there are", id);
+}
+
+}  // namespace
+
+TaskChanges::TaskChanges(const ChangeServices& services, std::string taskId, int repo, std::string repoPath, std::string from,
+                         const rpc::Peer& peer)
+    : services_(services),
+      taskId_(std::move(taskId)),
+      repoPath_(std::move(repoPath)),
+      from_(std::move(from)),
+      repo_(duplicate(repo)),
+      startedNs_(realNs()) {
+  struct stat st {};
+  if (fstat(repo_.get(), &st) != 0) throwErrno(kClass, "stat " + repoPath_);
+  if (!S_ISDIR(st.st_mode)) throw Error(kClass, Code::invalid, repoPath_ + " is not a directory", "name a directory", repoPath_);
+  device_ = st.st_dev;
+  inode_ = st.st_ino;
+  // Root runs tasks on other people's trees: the tree's owner is who the task should be.
+  ownerUid_ = peer.uid == 0 ? st.st_uid : peer.uid;
+  ownerGid_ = peer.uid == 0 ? st.st_gid : peer.gid;
+  if (!from_.empty()) openPredecessor(peer);
+}
+
+void TaskChanges::openPredecessor(const rpc::Peer& peer) {
+  const auto row = services_.records.task(from_);
+  if (!row || (peer.uid != 0 && row->ownerUid != peer.uid)) noSuchTask(from_);
+  if (row->state != "finished")
+    throw Error(kClass, Code::conflict, "task " + from_ + " still runs, nothing can go on from it", "wait for its end", from_);
+  previous_ = services_.store.openLayer(from_);
+  const auto& base = previous_->base;
+  if (base.device != device_ || base.inode != inode_)
+    throw Error(kClass, Code::conflict, "task " + from_ + " worked on " + base.path + ", not on " + repoPath_,
+                "leave --repo-path out, or name the same directory", repoPath_);
+  if (base.uid != ownerUid_ || base.gid != ownerGid_)
+    throw Error(kClass, Code::conflict,
+                repoPath_ + " belonged to " + std::to_string(base.uid) + ":" + std::to_string(base.gid) + " when task " + from_ +
+                    " ran, now to " + std::to_string(ownerUid_) + ":" + std::to_string(ownerGid_),
+                "apply that task's changes, and run on the tree", repoPath_);
+  startedNs_ = base.startedNs;
+}
+
+std::vector<UniqueFd> TaskChanges::lower() const {
+  std::vector<UniqueFd> out;
+  if (previous_) out.push_back(duplicate(previous_->layer.get()));
+  return out;
+}
+
+Task<void> TaskChanges::attach(schema::Agent::Client agent, std::string containerId, uint32_t idBase, uint32_t idCount) {
+  auto call = agent.writableLayerRequest();
+  call.setContainerId(containerId);
+  call.setTarget(image::kWorkspace);
+  auto answer = co_await call.send();
+  throwOnError(answer.getOutcome());
+  auto layer = answer.getLayer();
+  kj::Maybe<int> descriptor = co_await layer.getFd();
+  KJ_IF_MAYBE (fd, descriptor) {
+    upper_ = duplicate(*fd);
+  } else {
+    throw Error(kClass, Code::internal, "the zone's writable layer did not arrive");
+  }
+  ids_.base = idBase;
+  if (idCount > 0) ids_.count = idCount;
+  ids_.runUid = answer.getRunUid() - idBase;
+  ids_.runGid = answer.getRunGid() - idBase;
+  ids_.ownerUid = ownerUid_;
+  ids_.ownerGid = ownerGid_;
+  if (previous_ && (previous_->runUid != ids_.runUid || previous_->runGid != ids_.runGid))
+    throw Error(kClass, Code::conflict,
+                "task " + from_ + " ran as " + std::to_string(previous_->runUid) + ":" + std::to_string(previous_->runGid) +
+                    " of its zone, this one would run as " + std::to_string(ids_.runUid) + ":" + std::to_string(ids_.runGid),
+                "use an image with the same user", from_);
+}
+
+changes::ChangeSet TaskChanges::describeFailure(const std::string& why) const {
+  changes::ChangeSet set;
+  set.truncated = true;  // an empty list would say that nothing changed
+  set.keptNote = why;
+  set.base = {repoPath_, device_, inode_, ownerUid_, ownerGid_, startedNs_};
+  set.from = from_;
+  return set;
+}
+
+Task<void> TaskChanges::collect(std::vector<std::string> notes) {
+  if (!upper_) co_return;
+  std::optional<changes::Destination> destination;
+  std::string problem;
+  try {
+    destination = services_.store.begin(taskId_);
+    changes::Input input;
+    input.upper = upper_.get();
+    input.base = repo_.get();
+    if (previous_) input.predecessor = previous_->layer.get();
+    input.destination = destination->directory.get();
+    input.basePath = repoPath_;
+    input.startedNs = startedNs_;
+    input.ids = ids_;
+    input.protectedPatterns = services_.protectedPatterns;
+    input.from = from_;
+    input.notes = std::move(notes);
+    auto collecting = services_.workers.run([&input] { return changes::collect(input); });
+    set_ = co_await kj::mv(collecting);
+    services_.store.commit(std::move(*destination), *set_);
+    destination.reset();
+  } catch (...) {
+    problem = currentError(kClass).text();
+  }
+  if (destination) services_.store.abort(std::move(*destination));
+  if (!problem.empty()) set_ = describeFailure("the changes could not be collected: " + problem);
+  upper_.reset();
+  previous_.reset();
+}
+
+void TaskChanges::write(schema::ChangeSet::Builder out) const { changes::writeChangeSet(out, *set_); }
+
+}  // namespace rauha

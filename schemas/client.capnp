@@ -2,7 +2,9 @@
 # The client services of rauhad, on its Unix socket. `Rauha` is the bootstrap capability.
 #
 # Every method returns an Outcome first: domain errors are values. RPC exceptions mean a bug, an overload or a lost daemon.
-# Peers are authenticated by SO_PEERCRED. Limits per connection: 1 MiB a message from the client, 64 Ki words of unanswered calls.
+# Peers are authenticated by SO_PEERCRED. Limits per connection: 4 MiB a message from the client, which has 10 s from its first byte to its last,
+# and 64 Ki words of unanswered calls. Messages above 16 KiB share 64 MiB, and 16 MiB a uid, until they are handled: one that does not fit waits,
+# within the same 10 s. A peer beyond a limit loses its connection.
 
 using Cxx = import "/capnp/c++.capnp";
 using Json = import "/capnp/compat/json.capnp";

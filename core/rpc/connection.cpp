@@ -1,6 +1,9 @@
 #include "core/rpc/connection.h"
 
+#include <capnp/serialize.h>
 #include <sys/socket.h>
+
+#include <cstring>
 
 #include "core/base/error.h"
 
@@ -12,6 +15,12 @@ capnp::ReaderOptions readerOptions(const Limits& limits) {
   options.nestingLimit = static_cast<int>(limits.nesting);
   return options;
 }
+
+// Fills `space` from `have` on. Not asking for nothing: that would wait for the next message.
+kj::Promise<void> readRest(kj::AsyncInputStream& stream, kj::ArrayPtr<kj::byte> space, size_t have) {
+  if (have == space.size()) return kj::READY_NOW;
+  return stream.read(space.begin() + have, space.size() - have);
+}
 }  // namespace
 
 kj::Promise<kj::Maybe<capnp::MessageReaderAndFds>> PoliteStream::tryReadMessage(kj::ArrayPtr<kj::AutoCloseFd> fds,
@@ -19,7 +28,16 @@ kj::Promise<kj::Maybe<capnp::MessageReaderAndFds>> PoliteStream::tryReadMessage(
                                                                                 kj::ArrayPtr<capnp::word> scratch) {
   if (network_ == nullptr || network_->getCurrentQueueCount() <= limits_.queuedReplies) {
     waitedMs_ = 0;
-    return inner_.tryReadMessage(fds, options, scratch);
+    return stream_.tryReadWithFds(first_, 1, sizeof first_, fds.begin(), fds.size())
+        .then([this, fds, options](kj::AsyncCapabilityStream::ReadResult&& got) mutable -> kj::Promise<Read> {
+          if (got.byteCount == 0) return Read(nullptr);
+          auto known = fds.slice(0, got.capCount);
+          auto word = readRest(stream_, kj::arrayPtr(first_, 2).asBytes(), got.byteCount);
+          auto late = timer_.afterDelay(limits_.messageMs * kj::MILLISECONDS).then([]() -> kj::Promise<Read> {
+            return KJ_EXCEPTION(DISCONNECTED, "the peer began a message and did not end it");
+          });
+          return word.then([this, known, options]() mutable { return readBegun(known, options); }).exclusiveJoin(kj::mv(late));
+        });
   }
   // KJ tells nobody when a write finishes, so we look again; 2 ms is far below what a reading peer would notice.
   constexpr uint32_t kStepMs = 2;
@@ -33,10 +51,49 @@ kj::Promise<kj::Maybe<capnp::MessageReaderAndFds>> PoliteStream::tryReadMessage(
   });
 }
 
+// The first word is there: the number of segments, less one, and the size of the first. The table of sizes ends at a whole word.
+kj::Promise<PoliteStream::Read> PoliteStream::readBegun(kj::ArrayPtr<kj::AutoCloseFd> fds, capnp::ReaderOptions options) {
+  if (first_[0] >= limits_.segments) return KJ_EXCEPTION(DISCONNECTED, "the peer's message has too many segments");
+  auto table = kj::heapArray<capnp::word>(first_[0] / 2 + 1);
+  std::memcpy(static_cast<void*>(table.begin()), first_, sizeof first_);
+  return readRest(stream_, table.asBytes(), sizeof first_).then([this, fds, options, table = kj::mv(table)]() mutable {
+    return readSized(kj::mv(table), fds, options);
+  });
+}
+
+kj::Promise<PoliteStream::Read> PoliteStream::readSized(kj::Array<capnp::word> table, kj::ArrayPtr<kj::AutoCloseFd> fds,
+                                                        capnp::ReaderOptions options) {
+  const auto bytes = table.asBytes();
+  uint64_t words = 0;
+  for (uint32_t i = 0; i <= first_[0]; ++i) {
+    uint32_t size = 0;
+    std::memcpy(&size, bytes.begin() + sizeof size * (i + 1), sizeof size);
+    words += size;
+  }
+  if (words > limits_.messageWords) return KJ_EXCEPTION(DISCONNECTED, "the peer's message is larger than allowed");
+  const size_t all = table.size() + words;
+  return reserve(all * sizeof(capnp::word)).then([this, all, fds, options, table = kj::mv(table)](MessageBudget::Share&& share) mutable {
+    auto message = kj::heapArray<capnp::word>(all);
+    std::memcpy(static_cast<void*>(message.begin()), table.begin(), table.asBytes().size());
+    return readRest(stream_, message.asBytes(), table.asBytes().size())
+        .then([fds, options, message = kj::mv(message), share = kj::mv(share)]() mutable -> Read {
+          kj::Own<capnp::MessageReader> reader = kj::heap<capnp::FlatArrayMessageReader>(message.asPtr(), options);
+          // The share goes with the message: whoever keeps it keeps the memory.
+          return capnp::MessageReaderAndFds{reader.attach(kj::mv(message), kj::mv(share)), fds};
+        });
+  });
+}
+
+// Waits until there is room. The message's own time limit ends the wait.
+kj::Promise<MessageBudget::Share> PoliteStream::reserve(size_t bytes) {
+  if (auto share = budget_.take(uid_, bytes)) return kj::mv(*share);
+  return timer_.afterDelay(5 * kj::MILLISECONDS).then([this, bytes] { return reserve(bytes); });
+}
+
 Connection::Connection(kj::Own<kj::AsyncCapabilityStream> stream, kj::Timer& timer, capnp::Capability::Client bootstrap,
-                       const Limits& limits)
+                       const Limits& limits, MessageBudget& budget, uint32_t uid)
     : stream_(kj::mv(stream)),
-      polite_(*stream_, timer, limits),
+      polite_(*stream_, timer, limits, budget, uid),
       network_(polite_, limits.descriptorsPerMessage, capnp::rpc::twoparty::Side::SERVER, readerOptions(limits)),
       rpc_(capnp::makeRpcServer(network_, kj::mv(bootstrap))) {
   polite_.watch(network_);

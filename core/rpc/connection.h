@@ -4,6 +4,7 @@
 // Cap'n Proto 0.9.2 queues replies without bound and counts only unanswered calls, so a peer that calls and never reads costs about 9 KiB a
 // call, and dropping it then frees the queue recursively (stack overflow). PoliteStream therefore stops reading from a peer whose
 // own replies are not being read, and gives up on it after a while. Only the trusted side may do this: if both did, they would deadlock.
+// It also reads the messages itself: what a peer has begun must be there soon, and fits into the budget that all connections share.
 //
 // Owner: the accept loop's task set. Thread: the event loop.
 
@@ -16,6 +17,7 @@
 #include <string>
 
 #include "core/base/fd.h"
+#include "core/rpc/message_budget.h"
 
 namespace rauha::rpc {
 
@@ -32,12 +34,15 @@ struct Limits {
   uint32_t descriptorsPerMessage = 4;
   uint32_t queuedReplies = 64;  // beyond this we stop reading
   uint32_t patienceMs = 5000;   // … and after this we hang up
+  uint32_t segments = 512;      // of one message
+  // From the first byte of a message to its last. Each byte resets nothing: one that trickles is cut off too.
+  uint32_t messageMs = 10000;
 };
 
 class PoliteStream final : public capnp::MessageStream {
  public:
-  PoliteStream(kj::AsyncCapabilityStream& stream, kj::Timer& timer, const Limits& limits)
-      : inner_(stream), timer_(timer), limits_(limits) {}
+  PoliteStream(kj::AsyncCapabilityStream& stream, kj::Timer& timer, const Limits& limits, MessageBudget& budget, uint32_t uid)
+      : stream_(stream), inner_(stream), timer_(timer), limits_(limits), budget_(budget), uid_(uid) {}
   void watch(capnp::TwoPartyVatNetwork& network) { network_ = &network; }
   // Resolves when the peer's time is up. The RPC system alone would then wait for its queue to drain, which this peer never lets happen.
   kj::Promise<void> onGivenUp() { return kj::mv(givenUp_.promise); }
@@ -53,9 +58,17 @@ class PoliteStream final : public capnp::MessageStream {
   kj::Promise<void> end() override { return inner_.end(); }
 
  private:
+  using Read = kj::Maybe<capnp::MessageReaderAndFds>;
+  kj::Promise<Read> readBegun(kj::ArrayPtr<kj::AutoCloseFd> fds, capnp::ReaderOptions options);
+  kj::Promise<Read> readSized(kj::Array<capnp::word> table, kj::ArrayPtr<kj::AutoCloseFd> fds, capnp::ReaderOptions options);
+  kj::Promise<MessageBudget::Share> reserve(size_t bytes);
+  kj::AsyncCapabilityStream& stream_;
   capnp::AsyncCapabilityMessageStream inner_;
   kj::Timer& timer_;
   const Limits limits_;
+  MessageBudget& budget_;
+  const uint32_t uid_;
+  uint32_t first_[2] = {};  // the first word of the message that is being read
   capnp::TwoPartyVatNetwork* network_ = nullptr;
   uint32_t waitedMs_ = 0;
   kj::PromiseFulfillerPair<void> givenUp_ = kj::newPromiseAndFulfiller<void>();
@@ -63,7 +76,8 @@ class PoliteStream final : public capnp::MessageStream {
 
 class Connection final {
  public:
-  Connection(kj::Own<kj::AsyncCapabilityStream> stream, kj::Timer& timer, capnp::Capability::Client bootstrap, const Limits& limits);
+  Connection(kj::Own<kj::AsyncCapabilityStream> stream, kj::Timer& timer, capnp::Capability::Client bootstrap, const Limits& limits,
+             MessageBudget& budget, uint32_t uid);
   // Once. Resolves when the peer is gone or does not read any more; the connection is then to be dropped.
   kj::Promise<void> onDisconnect() { return network_.onDisconnect().exclusiveJoin(polite_.onGivenUp()); }
 

@@ -109,8 +109,8 @@ void Listener::take(kj::Own<kj::AsyncIoStream> stream) {
       return;
     }
     ++total_, ++mine;
-    auto connection =
-        kj::heap<Connection>(stream.downcast<kj::AsyncCapabilityStream>(), io_.provider->getTimer(), bootstrap_(peer), Limits{});
+    auto connection = kj::heap<Connection>(stream.downcast<kj::AsyncCapabilityStream>(), io_.provider->getTimer(), bootstrap_(peer),
+                                           Limits{}, budget_, peer.uid);
     auto gone = connection->onDisconnect();
     open_.add(gone.attach(kj::mv(connection), kj::defer([this, uid = peer.uid] {
                             --total_;

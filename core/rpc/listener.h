@@ -52,6 +52,7 @@ class Listener final : private kj::TaskSet::ErrorHandler {
   std::map<uint32_t, size_t> perUser_;
   size_t total_ = 0;
   int64_t lastActivityNs_ = 0;
+  MessageBudget budget_{MessageBounds{}};
   kj::TaskSet open_;
 };
 

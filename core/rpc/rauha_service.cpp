@@ -241,13 +241,16 @@ class RauhaServer final : public schema::Rauha::Server {
     auto params = context.getParams();
     const auto request = params.getRequest();
     TaskRequest out = readRequest(params);
+    const bool hasRepo = request.hasRepo(), hasImage = request.hasImageSource();
+    schema::Descriptor::Client repoClient = hasRepo ? request.getRepo() : schema::Descriptor::Client(nullptr);
+    schema::Descriptor::Client imageClient = hasImage ? request.getImageSource() : schema::Descriptor::Client(nullptr);
+    // The request may be megabytes; it is copied, and when the descriptors come is up to the client.
+    context.releaseParams();
     try {
       checkRequest(out);
-      auto repo =
-          takeDescriptor(request.hasRepo() ? request.getRepo() : schema::Descriptor::Client(nullptr), request.hasRepo(), "the repository");
+      auto repo = takeDescriptor(kj::mv(repoClient), hasRepo, "the repository");
       out.repo = co_await kj::mv(repo);
-      auto imageSource = takeDescriptor(request.hasImageSource() ? request.getImageSource() : schema::Descriptor::Client(nullptr),
-                                        request.hasImageSource(), "the image");
+      auto imageSource = takeDescriptor(kj::mv(imageClient), hasImage, "the image");
       out.imageSource = co_await kj::mv(imageSource);
     } catch (...) {
       out.refusal = currentError("usage");
@@ -257,8 +260,6 @@ class RauhaServer final : public schema::Rauha::Server {
     auto results = context.getResults();
     if (wantsStdin) results.setStdin(task->stdin());
     results.setTask(kj::heap<TaskHandleServer>(std::move(task)));
-    // The request may be megabytes; it is copied.
-    context.releaseParams();
   }
 
   policy::Policy policyOf(capnp::Text::Reader toml, capnp::Text::Reader source) const {
@@ -281,7 +282,9 @@ class RauhaServer final : public schema::Rauha::Server {
     writePosture(out.initPosture(), zone->posture);
     context.getResults().setPolicy(zone->policy.get());
     if (zone->agent != nullptr) {
-      auto usage = co_await zone->agent->agent().usageRequest().send();
+      kj::Promise<capnp::Response<schema::Agent::UsageResults>> asking = zone->agent->agent().usageRequest().send();
+      auto bounded = answered(kj::mv(asking), services_.zones.timer().afterDelay(kShimPatience));
+      auto usage = co_await kj::mv(bounded);
       context.getResults().getZone().setUsage(usage.getUsage());
     }
   }

@@ -18,8 +18,8 @@ namespace {
 namespace names = evidence::names;
 using evidence::Severity;
 
-// After the zone was killed, its end must show within this time; a shim that does not tell is given up.
-constexpr auto kEndPatience = 20 * kj::SECONDS;
+// After the zone was killed, its end must show within this time; a shim that does not tell is given up, and the zone ended from outside.
+constexpr auto kEndPatience = 10 * kj::SECONDS;
 constexpr int64_t kImageDeadlineNs = 3600LL * 1'000'000'000;
 
 }  // namespace
@@ -171,6 +171,12 @@ schema::Agent::Client TaskRun::agent() const {
   return zone_->agent->agent();
 }
 
+// Resolves when a step of the start has taken too long: sooner once the client wants the task to end.
+kj::Promise<void> TaskRun::silence() {
+  auto hurried = task_->cancelRequested_.addBranch().then([this] { return service_.timer_.afterDelay(kShimPatience); });
+  return service_.timer_.afterDelay(kShimWorkPatience).exclusiveJoin(kj::mv(hurried));
+}
+
 Task<void> TaskRun::createContainer() {
   auto container = containerRequest();
   auto call = agent().createRequest();
@@ -178,7 +184,9 @@ Task<void> TaskRun::createContainer() {
   auto descriptors = image::buildContainerSpec(spec, *image_, imageConfig_, policy_->get(), container);
   auto list = spec.initDescriptors(static_cast<unsigned>(descriptors.size()));
   for (unsigned i = 0; i < list.size(); ++i) list.set(i, kj::heap<DescriptorServer>(std::move(descriptors[i])));
-  auto created = co_await call.send();
+  kj::Promise<capnp::Response<schema::Agent::CreateResults>> creating = call.send();
+  auto patient = answered(kj::mv(creating), silence());
+  auto created = co_await kj::mv(patient);
   throwOnError(created.getOutcome());
   process_ = created.getProcess();
   task_->process_ = created.getProcess();
@@ -207,8 +215,11 @@ Task<void> TaskRun::startProcess() {
     task_->stdin_.fulfiller->fulfill(process.stdinRequest().send().getSink());
   else
     task_->stdin_.fulfiller->reject(KJ_EXCEPTION(FAILED, "the task has no standard input"));
-  co_await kj::mv(attached);
-  auto started = co_await process.startRequest().send();
+  auto attachedInTime = answered(kj::mv(attached), silence());
+  co_await kj::mv(attachedInTime);
+  kj::Promise<capnp::Response<schema::Process::StartResults>> starting = process.startRequest().send();
+  auto startedInTime = answered(kj::mv(starting), silence());
+  auto started = co_await kj::mv(startedInTime);
   throwOnError(started.getOutcome());
   startedNs_ = realNs();
   started_ = true;
@@ -235,29 +246,51 @@ Task<TaskRun::End> TaskRun::waitForEnd() {
   co_return end;
 }
 
-Task<void> TaskRun::endZone(End why) {
+// False: the shim said nothing, and waiting for what it would do is vain.
+Task<bool> TaskRun::askToEnd(End why) {
   const uint64_t graceMs = policy_->get().getResources().getStopGraceMs();
   auto& process = KJ_ASSERT_NONNULL(process_);
-  auto& waited = KJ_ASSERT_NONNULL(waited_);
   const int signal = why == End::cancelled ? task_->signal_ : SIGTERM;
-  const auto ignore = [](kj::Exception&&) {};
-  if (signal != 0 && graceMs > 0) {
+  const bool gently = signal != 0 && graceMs > 0;
+  kj::Promise<void> said = kj::READY_NOW;
+  if (gently) {
     auto call = process.signalRequest();
     call.setNumber(signal);
-    // A shim that does not answer must not hold up the end.
-    auto signalled = call.send().ignoreResult().catch_(ignore).exclusiveJoin(service_.timer_.afterDelay(graceMs * kj::MILLISECONDS));
-    co_await kj::mv(signalled);
-    kj::Promise<void> over = waited.addBranch().catch_(ignore);
-    over = over.exclusiveJoin(service_.timer_.afterDelay(graceMs * kj::MILLISECONDS));
-    over = over.exclusiveJoin(task_->killRequested_.addBranch());
-    co_await kj::mv(over);
+    said = call.send().ignoreResult();
+  } else if (zone_->agent != nullptr) {
+    said = agent().helloRequest().send().ignoreResult();
+  }
+  // An error is an answer too: a lost shim's zone is gone already.
+  auto heard =
+      said.then([] { return true; }, [](kj::Exception&&) { return true; }).exclusiveJoin(service_.timer_.afterDelay(kShimPatience).then([] {
+        return false;
+      }));
+  const bool answers = co_await kj::mv(heard);
+  if (!answers || !gently) co_return answers;
+  kj::Promise<void> over = KJ_ASSERT_NONNULL(waited_).addBranch().catch_([](kj::Exception&&) {});
+  over = over.exclusiveJoin(service_.timer_.afterDelay(graceMs * kj::MILLISECONDS));
+  over = over.exclusiveJoin(task_->killRequested_.addBranch());
+  co_await kj::mv(over);
+  co_return true;
+}
+
+Task<void> TaskRun::endZone(End why) {
+  auto asking = askToEnd(why);
+  const bool answers = co_await kj::mv(asking);
+  if (!answers) {
+    shimHangs_ = true;
+    emit(names::kZoneFailed, Severity::error, "the shim of zone " + zoneId_ + " does not answer: the zone is ended from outside");
+    co_return;
   }
   if (zone_->agent == nullptr) co_return;  // somebody else ended the zone meanwhile
   // The first process may be gone while others of the zone live on.
   auto kill = agent().killAllRequest();
   kill.setGraceNs(0);
-  co_await kill.send().ignoreResult().catch_(ignore).exclusiveJoin(service_.timer_.afterDelay(kEndPatience));
-  co_await waited.addBranch().catch_(ignore).exclusiveJoin(service_.timer_.afterDelay(kEndPatience));
+  const auto ignore = [](kj::Exception&&) {};
+  auto ended =
+      kill.send().ignoreResult().catch_(ignore).then([this, ignore] { return KJ_ASSERT_NONNULL(waited_).addBranch().catch_(ignore); });
+  auto bounded = ended.exclusiveJoin(service_.timer_.afterDelay(kEndPatience));
+  co_await kj::mv(bounded);
 }
 
 Task<void> TaskRun::runToEnd() {
@@ -284,7 +317,8 @@ Task<void> TaskRun::cleanUp() {
   task_->process_ = nullptr;
   if (!started_) task_->stdin_.fulfiller->reject(KJ_EXCEPTION(DISCONNECTED, "the task did not start"));
   std::vector<std::string> left;
-  const bool keep = task_->request.keepZone && zone_ && started_;
+  // A zone that was to be kept is not, when nobody could end the task in it.
+  const bool keep = task_->request.keepZone && zone_ && started_ && !shimHangs_;
   if (zone_ && !keep) {
     try {
       co_await service_.zones_.destroy(zoneId_);

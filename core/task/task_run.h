@@ -28,6 +28,8 @@ class TaskRun final {
   Task<void> startProcess();
   Task<End> waitForEnd();
   Task<void> endZone(End why);
+  Task<bool> askToEnd(End why);
+  kj::Promise<void> silence();
   Task<void> cleanUp();
   void finish(std::optional<Error> failure);
   void writeIdentity(schema::TaskResult::Builder out);
@@ -59,7 +61,7 @@ class TaskRun final {
   std::optional<evidence::Collector> events_;
   std::shared_ptr<Capture::State> stdout_, stderr_;
   End end_ = End::exited;
-  bool recorded_ = false, leased_ = false, started_ = false, ended_ = false;
+  bool recorded_ = false, leased_ = false, started_ = false, shimHangs_ = false, ended_ = false;
   int64_t createdNs_, startedNs_ = 0, lastStageNs_;
   std::vector<std::pair<std::string, uint64_t>> stages_;
 };

@@ -127,6 +127,38 @@ TEST_F(TaskServiceTest, LostShimIsARuntimeError) {
   expectClean();
 }
 
+// A stopped shim says nothing. The zone is ended without it, soon, also one that was to be kept.
+class HungShim : public TaskServiceTest, public ::testing::WithParamInterface<int> {
+ protected:
+  ~HungShim() noexcept override {}
+};
+
+TEST_P(HungShim, DoesNotHoldUpTheEnd) {
+  backend_.script.runsForEver = true;
+  auto r = request();
+  r.keepZone = true;
+  r.policyToml = "name = \"p\"\ntype = \"task\"\n[resources]\nstop_grace = \"1h\"\n";
+  auto task = tasks_.run(std::move(r));
+  letRun();
+  backend_.script.hangs = true;
+  task->cancel(GetParam());
+  const auto result = finish(task);
+  EXPECT_EQ(result.getStatus(), schema::TaskStatus::CANCELLED);
+  EXPECT_FALSE(result.getZoneKept());
+  EXPECT_TRUE(emitted("zone.failed"));
+  expectClean();
+}
+INSTANTIATE_TEST_SUITE_P(Signals, HungShim, ::testing::Values(0, 15));
+
+TEST_F(TaskServiceTest, HungShimDoesNotHoldUpACancelledStart) {
+  backend_.script.hangs = true;
+  auto task = tasks_.run(request());
+  while (!emitted("zone.created")) io_.provider->getTimer().afterDelay(kj::MILLISECONDS).wait(io_.waitScope);
+  task->cancel(15);
+  EXPECT_EQ(finish(task).getStatus(), schema::TaskStatus::CANCELLED);
+  expectClean();
+}
+
 // Each step fails once: everything before it is undone, and the error is the step's.
 TEST_F(TaskServiceTest, EveryFailureCleansUp) {
   struct Case {

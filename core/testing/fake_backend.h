@@ -33,6 +33,7 @@ struct AgentScript {
   bool runsForEver = false;     // until a signal or killAll
   bool ignoresSignals = false;  // only killAll ends it
   bool seccomp = true;
+  bool hangs = false;  // answers nothing more, as a stopped shim
 };
 
 class FakeProcess final : public schema::Process::Server {
@@ -69,6 +70,7 @@ class FakeProcess final : public schema::Process::Server {
     });
   }
   kj::Promise<void> signal(SignalContext context) override {
+    if (script_.hangs) return kj::NEVER_DONE;
     if (!script_.ignoresSignals) end(context.getParams().getNumber());
     return kj::READY_NOW;
   }
@@ -89,8 +91,9 @@ class FakeProcess final : public schema::Process::Server {
 class FakeAgent final : public schema::Agent::Server {
  public:
   explicit FakeAgent(const AgentScript& script) : script_(script) {}
-  kj::Promise<void> hello(HelloContext) override { return kj::READY_NOW; }
+  kj::Promise<void> hello(HelloContext) override { return script_.hangs ? kj::Promise<void>(kj::NEVER_DONE) : kj::READY_NOW; }
   kj::Promise<void> create(CreateContext context) override {
+    if (script_.hangs) return kj::NEVER_DONE;
     auto results = context.getResults();
     if (!script_.createError.empty()) {
       writeOutcome(results.initOutcome(), Error("image", Code::corrupt, script_.createError));
@@ -107,6 +110,7 @@ class FakeAgent final : public schema::Agent::Server {
     return kj::READY_NOW;
   }
   kj::Promise<void> killAll(KillAllContext) override {
+    if (script_.hangs) return kj::NEVER_DONE;
     if (process_ != nullptr) process_->end(9);
     return kj::READY_NOW;
   }

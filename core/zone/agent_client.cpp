@@ -3,6 +3,8 @@
 #include <capnp/message.h>
 #include <kj/io.h>
 
+#include "core/base/kj_error.h"
+
 namespace rauha {
 namespace {
 // A shim is ours, but it handles what the zone writes: its messages are bounded like a guest's.
@@ -20,6 +22,11 @@ schema::Agent::Client bootstrap(capnp::RpcSystem<capnp::rpc::twoparty::VatId>& r
   return rpc.bootstrap(vat).castAs<schema::Agent>();
 }
 }  // namespace
+
+kj::Exception shimIsSilent() {
+  return toKj(Error("zone", Code::deadline, "the shim of the zone does not answer",
+                    "it is stopped or the machine is very busy; `rauha zone delete --force` ends a zone without it"));
+}
 
 AgentClient::AgentClient(kj::LowLevelAsyncIoProvider& provider, UniqueFd socket)
     : stream_(provider.wrapUnixSocketFd(kj::AutoCloseFd(socket.release()))),

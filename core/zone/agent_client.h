@@ -1,7 +1,8 @@
 #pragma once
 // Core's end of the agent protocol (schemas/agent.capnp): one connection to one zone's shim.
 //
-// Owner: the Zone. Thread: the event loop. A lost shim shows as onLost(); calls then fail with Error of class "zone", code io.
+// Owner: the Zone. Thread: the event loop. A lost shim shows as onLost(); calls then fail with Error of class "zone", code io. One that
+// hangs shows as nothing at all: whoever waits for an answer without which the daemon, a zone or a client would be stuck uses answered().
 
 #include <capnp/rpc-twoparty.h>
 #include <kj/async-io.h>
@@ -20,6 +21,18 @@ class DescriptorServer final : public schema::Descriptor::Server {
  private:
   UniqueFd fd_;
 };
+
+// A shim answers in milliseconds. One that has said nothing for this long is taken for hung, and its zone is ended from outside.
+constexpr kj::Duration kShimPatience = 3 * kj::SECONDS;
+// For what may copy, format and mount on a busy machine.
+constexpr kj::Duration kShimWorkPatience = 120 * kj::SECONDS;
+
+kj::Exception shimIsSilent();
+// The answer, or Error of class "zone", code deadline, once `silence` has resolved.
+template <typename T>
+kj::Promise<T> answered(kj::Promise<T> answer, kj::Promise<void> silence) {
+  return answer.exclusiveJoin(silence.then([]() -> kj::Promise<T> { return shimIsSilent(); }));
+}
 
 class AgentClient final {
  public:

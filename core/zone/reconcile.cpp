@@ -46,7 +46,9 @@ Task<void> ZoneService::adopt(store::ZoneRow row) {
     zone->idCount = handle.idCount;
     zone->posture = boundaryPosture(handle.layers, zone->policy.get(), handle.idBase, handle.idCount, backend_.name());
     zone->agent = std::make_unique<AgentClient>(io_, std::move(handle.agent));
-    co_await zone->agent->agent().helloRequest().send().ignoreResult();
+    // A stopped shim must not keep the daemon from starting.
+    auto greeting = answered(zone->agent->agent().helloRequest().send().ignoreResult(), timer().afterDelay(kShimPatience));
+    co_await kj::mv(greeting);
     zone->state = ZoneState::ready;
   } catch (...) {
     failure = currentError("zone");

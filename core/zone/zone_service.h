@@ -68,6 +68,8 @@ class ZoneService final : private kj::TaskSet::ErrorHandler {
   // By id or name; throws Error "zone" (notFound).
   std::shared_ptr<Zone> find(const std::string& idOrName) const;
   std::vector<std::shared_ptr<Zone>> list() const;
+  // For bounding what a zone's agent is asked.
+  kj::Timer& timer() { return io_.getTimer(); }
   // Changes the limits of a living zone. Throws Error "policy" naming the first key that cannot change.
   Task<void> apply(std::shared_ptr<Zone> zone, policy::Policy next);
   // Once at start, before clients are served: adopts, undoes, removes; each finding is an event. Returns how many things were removed.

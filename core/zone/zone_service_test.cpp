@@ -142,5 +142,19 @@ TEST_F(ZoneServiceTest, ZoneWhoseShimIsGoneIsKeptAsFailed) {
   expectNothingLeft();
 }
 
+TEST_F(ZoneServiceTest, HungShimDoesNotHoldUpTheStart) {
+  store::ZoneRow r;
+  r.id = newId("zone");
+  r.name = "hung";
+  r.state = "ready";
+  r.policyToml = policy::builtinPolicyToml("standard");
+  store_.insertZone(r);
+  backend_.script.hangs = true;
+  wait(zones_.reconcile());
+  EXPECT_EQ(zones_.find("hung")->state, ZoneState::failed);
+  wait(zones_.destroy(r.id));
+  expectNothingLeft();
+}
+
 }  // namespace
 }  // namespace rauha

@@ -41,7 +41,8 @@ struct Patience {
   int64_t deadlineNs = 0;  // CLOCK_MONOTONIC
 };
 
-// Starts the shim as leader of a session of its own with descriptors 0-5 and nothing else.
+// Starts the shim as leader of a session of its own with descriptors 0-5 and nothing else. Its /proc/<pid>/exe is on a mount that is
+// read-only for ever: no zone, whatever its rights, changes the host's rauha-shim through it.
 StartedShim startShim(const ShimStart& start);
 // Waits for the Outcome. Throws the shim's own error; cancelled, deadline, or internal when it dies without a word (the text then quotes
 // `diagnostics()`).

@@ -220,19 +220,31 @@ def test_shim_killed(rauha):
     rauha.sandbox("true").task("succeeded", 0)
 
 
-@pytest.mark.long
-def test_shim_stopped_does_not_stop_the_timeout(rauha):
-    """A shim that does not answer: the daemon ends the zone by itself."""
+@pytest.mark.parametrize("way", ["timeout", "cancel"])
+def test_stopped_shim_does_not_hold_up_the_end(rauha, way):
+    """A shim that does not answer: within seconds the daemon ends the zone by itself, and nothing of it stays."""
     mark = marker()
-    running = started(rauha, mark, options=["--timeout", "2s"])
+    running = started(rauha, mark, options=["--timeout", "6s"] if way == "timeout" else [])
     shim = rauha.shim_pids()[0]
     kill(shim, signal.SIGSTOP)
-    try:
-        result = running.wait(60)
-        assert result.json["status"] in ("timed_out", "runtime_error"), result.explain()
-    finally:
-        kill(shim, signal.SIGCONT)
+    begun = time.monotonic()
+    if way == "cancel":
+        running.process.send_signal(signal.SIGINT)
+    result = running.wait(60)
+    assert result.json["status"] == ("timed_out" if way == "timeout" else "cancelled"), result.explain()
+    assert time.monotonic() - begun < patient(6 + 12), result.explain("the end took long")
+    assert not procs.alive(shim)
     gone(mark)
+
+
+def test_stopped_shim_does_not_hold_up_the_daemon(fresh):
+    """The next daemon starts beside a kept zone whose shim hangs, says so, and takes the zone away when told to."""
+    fresh.run("zone", "create", "--name", "hung", "--json").exited(0)
+    kill(fresh.shim_pids()[0], signal.SIGSTOP)
+    fresh.kill_daemon()
+    zones = fresh.zones()
+    assert [(zone["name"], zone["state"]) for zone in zones] == [("hung", "failed")], zones
+    fresh.run("zone", "delete", "hung", "--json").exited(0)
 
 
 def test_init_of_the_zone_killed(rauha):

@@ -185,6 +185,57 @@ def test_half_open_messages(daemon, target):
             peer.socket.close()
 
 
+def test_half_sent_messages_share_a_budget(daemon, target):
+    """Many peers that send most of a largest message, and then nothing: what they hold together is bounded, others are served, and they are hung up on."""
+    words, peak = 500_000, 0
+    peers = [Peer(target) for _ in range(40)]
+    try:
+        left = {}
+        for peer in peers:
+            peer.socket.setblocking(False)
+            left[peer] = memoryview(struct.pack("<II", 0, words) + bytes(words * 8 - 8))
+        deadline = moved = time.monotonic()
+        while left and time.monotonic() - moved < 1 and time.monotonic() - deadline < patient(5):
+            for peer, data in list(left.items()):
+                try:
+                    left[peer] = data[peer.socket.send(data):]
+                    moved = time.monotonic()
+                except BlockingIOError:
+                    continue
+                except OSError:
+                    left[peer] = b""
+                if not left[peer]:
+                    del left[peer]
+            peak = max(peak, daemon.memory() - daemon.before)
+        target.sandbox("true").task("succeeded", 0)
+        peak = max(peak, daemon.memory() - daemon.before)
+        assert peak <= (16 + 8) << 20, f"{peak >> 20} MiB for messages that are not there"
+        for peer in peers:
+            assert peer.hung_up(patient(30)), "a message that does not end keeps its connection"
+    finally:
+        for peer in peers:
+            peer.socket.close()
+
+
+def test_message_that_trickles(daemon, target):
+    """A byte now and then does not buy more time."""
+    with Peer(target) as peer:
+        peer.send(struct.pack("<II", 0, 100_000))
+        deadline = time.monotonic() + patient(30)
+        while peer.send(b"x") and not peer.hung_up(0.2):
+            assert time.monotonic() < deadline, "still connected"
+
+
+def test_idle_after_a_message(daemon, target):
+    """The time limit is a message's, not the connection's."""
+    with Peer(target) as peer:
+        peer.send(capnp.bootstrap(0), capnp.hello(1))
+        assert len(peer.answers(2)) == 2
+        assert not peer.hung_up(13), "an idle peer was hung up on"
+        peer.send(capnp.hello(2))
+        assert len(peer.answers(1)) == 1
+
+
 def test_byte_by_byte(daemon, target):
     with Peer(target) as peer:
         for byte in capnp.bootstrap(0) + capnp.hello(1):

@@ -21,7 +21,7 @@ import probe
 from support import procs
 from support.images import File, Image, busybox_layer
 from support.make_oci_image import Device, Dir, Hardlink, Opaque, Symlink, Whiteout
-from support.instance import REPOSITORY
+from support.instance import BIN, REPOSITORY
 from support.waiting import eventually, patient
 
 pytestmark = pytest.mark.guest
@@ -419,6 +419,51 @@ def test_privileged_zone_is_the_hosts_root(rauha):
     posture = document["posture"]
     layers = {layer["name"]: layer for layer in posture["layers"]}
     assert posture["user_namespace"] == "host" and layers["user_namespace"]["armed"] is False, posture
+
+
+# What a process with the host's root does to a program's file through /proc; all of it changes nothing where it is allowed.
+TOUCH = """
+import ctypes, errno, json, os, struct, subprocess
+def attempts(exe):
+    seen = os.stat(exe)
+    def unlock():
+        fd = os.open(exe, os.O_PATH)
+        attributes = ctypes.create_string_buffer(struct.pack('QQQQ', 0, 1, 0, 0))
+        if ctypes.CDLL(None, use_errno=True).syscall(442, fd, b'', 0x1000, attributes, 32) != 0:
+            raise OSError(ctypes.get_errno(), 'mount_setattr')
+    def mark():
+        os.setxattr(exe, 'user.rauha', b'x')
+        os.removexattr(exe, 'user.rauha')
+    found = {'inode': seen.st_ino}
+    for name, call in (('unlock', unlock), ('chmod', lambda: os.chmod(exe, seen.st_mode & 0o7777)), ('chown', lambda: os.chown(exe, seen.st_uid, seen.st_gid)),
+                       ('utime', lambda: os.utime(exe, ns=(seen.st_atime_ns, seen.st_mtime_ns))), ('mark', mark)):
+        try:
+            call()
+            found[name] = 'allowed'
+        except OSError as error:
+            found[name] = errno.errorcode[error.errno]
+    return found
+own = '/tmp/own'
+subprocess.run(['cp', '/usr/bin/sleep', own], check=True)
+sleeper = subprocess.Popen([own, '1000'])
+while os.readlink(f'/proc/{sleeper.pid}/exe') != own:
+    pass
+print(json.dumps({'own': attempts(f'/proc/{sleeper.pid}/exe'), 'shim': attempts('/proc/1/exe')}))
+"""
+
+
+@pytest.mark.parametrize("more", [[], ["sys_admin"]], ids=["shipped", "sys_admin"])
+def test_privileged_zone_cannot_change_the_shim(rauha, tmp_path, more):
+    """Root of a privileged zone sees the host's rauha-shim behind /proc/1/exe. The control is the same on a program of its own."""
+    text = (REPOSITORY / "policies" / "privileged.toml").read_text().replace('"mknod",', ", ".join(f'"{name}"' for name in ["mknod", *more]) + ",")
+    path = tmp_path / "policy.toml"
+    path.write_text(text)
+    document = rauha.sandbox(*PYTHON, TOUCH, options=["--policy", str(path)]).task("succeeded", 0)
+    found = json.loads(document["stdout"])
+    assert found["shim"]["inode"] == (BIN / "rauha-shim").stat().st_ino, "the control: this is the host's file"
+    assert found["own"]["chmod"] == found["own"]["chown"] == found["own"]["utime"] == "allowed", found
+    assert found["shim"]["chmod"] == found["shim"]["chown"] == found["shim"]["utime"] == "EROFS", found
+    assert found["shim"]["mark"] != "allowed" and found["shim"]["unlock"] == ("EINVAL" if more else "EPERM"), found
 
 
 # --- hostile images

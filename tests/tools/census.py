@@ -17,19 +17,27 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 PROGRAMS = ("rauhad", "rauha-shim", "rauha")
 
 
+def identity(path):
+    """Device and inode: a shim shows its program on a mount of its own, without the way to it. Of a program that was rebuilt there is only its name."""
+    status = os.stat(path)
+    return (status.st_dev, status.st_ino) if status.st_nlink else os.path.basename(os.readlink(path))
+
+
 def processes():
-    """Processes whose program was built in this tree, and everything that lives in a control group of a zone."""
+    """Processes whose program was built in this tree."""
+    ours = {identity(path) for pattern in (ROOT + "/build*/bin/*", os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "rauha-dev/programs/*/build*/bin/*")) for path in glob.glob(pattern)}
     found = set()
     for entry in os.listdir("/proc"):
         if not entry.isdigit():
             continue
         try:
             program = os.readlink(f"/proc/{entry}/exe").removesuffix(" (deleted)")
+            known = identity(f"/proc/{entry}/exe") in ours | {"rauha-shim (deleted)"}
             with open(f"/proc/{entry}/stat", encoding="utf-8", errors="replace") as stat:
                 started = stat.read().rpartition(")")[2].split()[19]
         except OSError:
             continue  # it ended, or is a kernel thread
-        if (program.startswith(ROOT + "/build") or "/rauha-dev/programs/" in program) and os.path.basename(program) in PROGRAMS:
+        if (known or program.startswith(ROOT + "/build") or "/rauha-dev/programs/" in program) and os.path.basename(program) in PROGRAMS:
             found.add(f"{program} pid {entry} started {started}")
     return found
 

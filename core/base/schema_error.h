@@ -5,6 +5,7 @@
 #include <schemas/common.capnp.h>
 
 #include "core/base/error.h"
+#include "core/base/remedy.h"
 
 namespace rauha {
 
@@ -13,7 +14,7 @@ inline void writeError(schema::Error::Builder out, const Error& e) {
   out.setCode(static_cast<schema::ErrorCode>(static_cast<uint16_t>(e.code())));
   out.setText(e.text());
   if (!e.object().empty()) out.setObject(e.object());
-  if (!e.hint().empty()) out.setHint(e.hint());
+  out.setHint(remedyOf(e));
 }
 
 inline Error readError(schema::Error::Reader in) {

@@ -1,5 +1,7 @@
 #include "core/base/units.h"
 
+#include <utility>
+
 #include <charconv>
 #include <cstdio>
 
@@ -37,6 +39,13 @@ std::optional<uint64_t> parseBytes(std::string_view text) noexcept {
 std::optional<uint64_t> parseDurationMs(std::string_view text) noexcept {
   static constexpr Unit units[] = {{"ms", 1}, {"s", 1000}, {"m", 60'000}, {"h", 3'600'000}};
   return parse(text, units, std::size(units), 10ULL * 365 * 24 * 3'600'000);
+}
+
+std::string formatDurationMs(uint64_t milliseconds) {
+  constexpr std::pair<uint64_t, const char*> kUnits[] = {{3'600'000, "h"}, {60'000, "m"}, {1000, "s"}};
+  for (const auto& [size, unit] : kUnits)
+    if (milliseconds != 0 && milliseconds % size == 0) return std::to_string(milliseconds / size) + unit;
+  return std::to_string(milliseconds) + "ms";
 }
 
 std::string formatBytes(uint64_t bytes) {

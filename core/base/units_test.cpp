@@ -26,5 +26,11 @@ TEST(Units, Format) {
   EXPECT_EQ(formatBytes(64ULL << 20), "64MiB");
 }
 
+TEST(Units, DurationsReadBack) {
+  for (const char* text : {"1ms", "999ms", "90s", "20m", "2h", "25h", "61s"}) EXPECT_EQ(formatDurationMs(*parseDurationMs(text)), text);
+  EXPECT_EQ(formatDurationMs(0), "0ms");
+  EXPECT_EQ(formatDurationMs(120'000), "2m");
+}
+
 }  // namespace
 }  // namespace rauha

@@ -81,6 +81,9 @@ Task<void> runDaemon(Daemon& daemon, const Instance& instance, const Config& con
 
 int run(const Options& options, UniqueFd& ready) {
   prepareProcess();
+  if (geteuid() != 0)
+    throw Error("daemon", Code::denied, "rauhad runs as uid " + std::to_string(geteuid()) + ", and only root can make zones",
+                "run it, or the command that starts it, with sudo");
   const Instance instance = makeInstance(options.root);
   const Config config = loadConfig(options.config.empty() ? instance.configFile : options.config, !options.config.empty());
   const UniqueFd lock = lockInstance(instance, options.onDemand ? kLeavingMs : 0);

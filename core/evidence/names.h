@@ -35,6 +35,8 @@ inline constexpr std::string_view kPolicyRefused =
     "policy.refused";  // a request the policy does not allow; attributes: object, allowing_line
 inline constexpr std::string_view kPolicyDegraded =
     "policy.degraded";  // a required layer was waived by an explicit option; attributes: layer
+inline constexpr std::string_view kPolicyTimeoutCut =
+    "policy.timeout_cut";  // a task asked for more time than its policy allows; attributes: asked_ms, timeout_ms, allowing_line
 
 // Reconcile: what a start found and did.
 inline constexpr std::string_view kReconcileStarted = "reconcile.started";    // attributes: zones, tasks

@@ -1,9 +1,10 @@
 #pragma once
-// The closed sets of names in a policy, and the nearest one to a mistyped word.
+// The closed sets of names in a policy.
 
 #include <span>
-#include <string>
 #include <string_view>
+
+#include "core/base/near_name.h"
 
 namespace rauha::policy {
 
@@ -14,13 +15,8 @@ bool isCapability(std::string_view name) noexcept;
 // What `require` may name.
 std::span<const std::string_view> layerNames() noexcept;
 
-// The shape of a system call's name: 1 to 48 of [a-z0-9_], not starting with a digit. Whether it exists the backend knows.
-bool isSyscallName(std::string_view name) noexcept;
-
-// The candidate that `word` is most likely a slip of; "" when none is near (edit distance over a third of its length).
-std::string_view nearest(std::string_view word, std::span<const std::string_view> candidates) noexcept;
-
-// "did you mean 'memory'?", or "known here: a, b, c".
-std::string didYouMean(std::string_view word, std::span<const std::string_view> candidates);
+// The system calls of Linux, of every architecture, sorted (syscall_names.cpp). Which of them a zone may be given the backend decides.
+std::span<const std::string_view> syscallNames() noexcept;
+bool isSyscall(std::string_view name) noexcept;
 
 }  // namespace rauha::policy

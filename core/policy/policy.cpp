@@ -21,8 +21,9 @@ Policy parsePolicy(std::string_view toml, std::string_view source) {
   Problems problems;
   Policy policy;
   auto root = policy.message_->initRoot<schema::Policy>();
+  std::vector<Notice> notices;
   try {
-    readPolicy(parseToml(toml, kMaxPolicyBytes), root, problems);
+    notices = readPolicy(parseToml(toml, kMaxPolicyBytes), root, problems);
   } catch (TomlFailure& failure) {
     problems.add(failure.line, "", std::move(failure.reason), std::move(failure.hint));
   }
@@ -33,7 +34,9 @@ Policy parsePolicy(std::string_view toml, std::string_view source) {
   root.setDigest(policy.digest_);
   if (!source.empty()) root.setSource(shown(source));
   policy.name_ = std::string(root.getName().begin(), root.getName().size());
-  policy.warnings_ = policyWarnings(root.asReader());
+  const std::string place = source.empty() ? std::string("policy") : shown(source);
+  for (const auto& notice : notices) policy.warnings_.push_back(place + ":" + std::to_string(notice.line) + ": " + notice.text);
+  for (auto& warning : policyWarnings(root.asReader())) policy.warnings_.push_back(std::move(warning));
   return policy;
 }
 

@@ -33,7 +33,8 @@ class Policy final {
   const std::string& toml() const noexcept { return toml_; }
   const std::string& name() const noexcept { return name_; }
   const std::string& digest() const noexcept { return digest_; }
-  // What is accepted and still deserves a second look, one line each: "type privileged: …".
+  // What is accepted and still deserves a second look, one line each: first what this version cannot run ("x.toml:7: network.mode: …"),
+  // then what is risky ("type privileged: …").
   const std::vector<std::string>& warnings() const noexcept { return warnings_; }
 
  private:

@@ -7,6 +7,7 @@
 #include "core/policy/contradictions.h"
 #include "core/policy/defaults.h"
 #include "core/policy/known_names.h"
+#include "core/policy/unavailable.h"
 #include "core/policy/value_checks.h"
 
 namespace rauha::policy {
@@ -41,6 +42,11 @@ class Reader final {
     root.finish();
     // Only of values that all hold: a wrong value contradicts nothing yet.
     if (problems_.empty()) noteContradictions(root, out_.asReader());
+  }
+
+  std::vector<Notice> notices(Section root) const {
+    if (!problems_.empty()) return {};
+    return unavailable(root, out_.asReader());
   }
 
  private:
@@ -187,10 +193,7 @@ class Reader final {
     std::vector<Entry> deny = in.texts("deny").value_or(std::vector<Entry>{});
     std::vector<Entry> allow = in.texts("allow").value_or(std::vector<Entry>{});
     for (const auto* names : {&deny, &allow})
-      for (const auto& name : *names)
-        if (!isSyscallName(name.text))
-          problems_.add(name.line, name.key, "'" + shown(name.text) + "' is not a system call's name",
-                        "names are lower case: \"ptrace\", \"io_uring_setup\"");
+      for (const auto& name : *names) checkSyscall(name);
     std::sort(deny.begin(), deny.end(), [](const auto& a, const auto& b) { return a.text < b.text; });
     for (const auto& name : allow)
       if (std::binary_search(deny.begin(), deny.end(), name, [](const auto& a, const auto& b) { return a.text < b.text; }))
@@ -198,6 +201,14 @@ class Reader final {
     writeTexts(deny, [&](uint32_t n) { return out.initDeny(n); });
     writeTexts(allow, [&](uint32_t n) { return out.initAllow(n); });
     in.finish();
+  }
+
+  void checkSyscall(const Entry& entry) {
+    if (isSyscall(entry.text)) return;
+    const auto near = nearest(entry.text, syscallNames());
+    problems_.add(entry.line, entry.key, "unknown system call '" + shown(entry.text) + "'",
+                  near.empty() ? "names are those of syscalls(2), lower case: \"ptrace\", \"io_uring_setup\""
+                               : "did you mean '" + std::string(near) + "'?");
   }
 
   void readDevices(Section& root) {
@@ -233,8 +244,10 @@ class Reader final {
 
 }  // namespace
 
-void readPolicy(const TomlNode& document, schema::Policy::Builder out, Problems& problems) {
-  Reader(out, problems).read(Section(document, "", problems));
+std::vector<Notice> readPolicy(const TomlNode& document, schema::Policy::Builder out, Problems& problems) {
+  Reader reader(out, problems);
+  reader.read(Section(document, "", problems));
+  return reader.notices(Section(document, "", problems));
 }
 
 }  // namespace rauha::policy

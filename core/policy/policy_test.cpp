@@ -215,8 +215,9 @@ INSTANTIATE_TEST_SUITE_P(
              "did you mean 'net_raw'?"},
         Case{"capability_all", "capabilities = [\"everything\"]", "3: capabilities[0]: unknown capability 'everything'", "lower case"},
         Case{"twice", "capabilities = [\"chown\", \"chown\"]", "3: capabilities[1]: 'chown' is there twice", "remove"},
-        Case{"syscall_name", "[syscalls]\ndeny = [\"Open At\"]", "4: syscalls.deny[0]: 'Open At' is not a system call's name",
-             "lower case"},
+        Case{"syscall_name", "[syscalls]\ndeny = [\"Open At\"]", "4: syscalls.deny[0]: unknown system call 'Open At'", "lower case"},
+        Case{"syscall_unknown", "[syscalls]\nallow = [\n  \"ptrace\",\n  \"no_such_call_at_all\"]",
+             "6: syscalls.allow[1]: unknown system call 'no_such_call_at_all'", "syscalls(2)"},
         Case{"path_relative", "[filesystem]\nmasked = [\"etc\"]", "4: filesystem.masked[0]: 'etc' is not absolute", "absolute path"},
         Case{"path_dots", "[filesystem]\nmasked = [\"/a/../b\"]", "4: filesystem.masked[0]: '/a/../b' has a '..' component", ""},
         Case{"path_root", "[filesystem]\nmasked = [\"/\"]", "4: filesystem.masked[0]: '/' is the whole tree", ""},
@@ -305,6 +306,14 @@ TEST(Policy, WarnsOfWhatIsAcceptedButRisky) {
   ASSERT_EQ(small.warnings().size(), 1u);
   EXPECT_NE(small.warnings()[0].find("1GiB in memory, but resources.memory is 64MiB"), std::string::npos) << small.warnings()[0];
   EXPECT_TRUE(parsePolicy(kHead, "").warnings().empty());
+}
+
+TEST(Policy, WarnsOfWhatThisVersionCannotRun) {
+  const Policy policy = parsePolicy(task("require = [\n  \"seccomp\",\n  \"enforcer\"]\n[network]\n\nmode = \"bridged\"\n"), "x.toml");
+  const auto& w = policy.warnings();
+  ASSERT_EQ(w.size(), 2u);
+  EXPECT_EQ(w[0].substr(0, 29), "x.toml:5: require[1]: this ve") << w[0];
+  EXPECT_EQ(w[1].substr(0, 29), "x.toml:8: network.mode: this ") << w[1];
 }
 
 TEST(Policy, TooLargeTooMany) {

@@ -113,10 +113,10 @@ void TaskRun::writeEvidence(schema::TaskResult::Builder out) {
   if (changes_ && changes_->collected()) changes_->write(out.initChanges());
   writeOutput(*stdout_, out.initStdoutStats());
   writeOutput(*stderr_, out.initStderrStats());
-  if (posture_)
-    writePosture(out.initPosture(), *posture_);
-  else if (zone_)
-    writePosture(out.initPosture(), zone_->posture);
+  // Only of a run that came to a process: a boundary that was built and taken apart again protected nothing.
+  if (posture_) writePosture(out.initPosture(), *posture_);
+  auto notes = out.initNotes(static_cast<unsigned>(notes_.size()));
+  for (unsigned i = 0; i < notes.size(); ++i) notes.set(i, notes_[i]);
   if (task_->request.trace) {
     auto stages = out.initStages(static_cast<unsigned>(stages_.size()));
     for (unsigned i = 0; i < stages.size(); ++i) {

@@ -9,8 +9,10 @@
 #include "core/base/error.h"
 #include "core/base/ids.h"
 #include "core/base/schema_error.h"
+#include "core/base/units.h"
 #include "core/evidence/names.h"
 #include "core/evidence/result_json.h"
+#include "core/policy/allowing_line.h"
 
 namespace rauha {
 namespace {
@@ -123,6 +125,7 @@ Task<void> TaskRun::prepare() {
     if (!failure) failure = currentError("image");
   }
   if (failure) throw *failure;
+  noteTimeoutCut();
   for (const auto& waived : request.waived)
     emit(names::kPolicyDegraded, Severity::warning, "the required layer " + waived + " may be missing: waived by --allow-degraded",
          {{"layer", waived}});
@@ -234,6 +237,17 @@ uint64_t TaskRun::timeoutMs() const {
   const uint64_t byPolicy = policy_->get().getResources().getTimeoutMs(), asked = task_->request.timeoutMs;
   if (asked == 0) return byPolicy;
   return byPolicy == 0 ? asked : std::min(asked, byPolicy);
+}
+
+void TaskRun::noteTimeoutCut() {
+  const uint64_t asked = task_->request.timeoutMs, used = timeoutMs();
+  if (used >= asked) return;
+  const std::string line = policy::allowingLine("resources.timeout", formatDurationMs(asked));
+  const std::string what = "--timeout " + formatDurationMs(asked) + " was cut to " + formatDurationMs(used) + ", the most that policy '" +
+                           policy_->name() + "' allows";
+  emit(names::kPolicyTimeoutCut, Severity::warning, what,
+       {{"asked_ms", std::to_string(asked)}, {"timeout_ms", std::to_string(used)}, {"allowing_line", line}});
+  notes_.push_back(what + "; the policy line that allows it: " + line);
 }
 
 Task<TaskRun::End> TaskRun::waitForEnd() {

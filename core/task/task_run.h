@@ -44,6 +44,8 @@ class TaskRun final {
   Task<void> collectChanges();
   image::ContainerRequest containerRequest();
   uint64_t timeoutMs() const;
+  void noteTimeoutCut();
+  std::vector<std::string> notes_;  // for the result
   void stage(const char* name);
 
   TaskService& service_;

@@ -109,6 +109,28 @@ TEST_F(TaskServiceTest, Cancelled) {
   expectClean();
 }
 
+TEST_F(TaskServiceTest, TimeoutBeyondThePolicysIsCutAndSaid) {
+  auto r = request();
+  r.timeoutMs = 3'600'000;
+  const auto result = run(std::move(r));
+  std::string told;
+  for (const auto event : result.getEvents())
+    if (event.getName() == "policy.timeout_cut") told = event.getMessage().cStr();
+  EXPECT_NE(told.find("--timeout 1h was cut to 10m, the most that policy 'task' allows"), std::string::npos) << told;
+  ASSERT_EQ(result.getNotes().size(), 1u);
+  EXPECT_NE(std::string(result.getNotes()[0].cStr()).find("resources.timeout = \"1h\""), std::string::npos);
+  auto within = request();
+  within.timeoutMs = 1000;
+  for (const auto event : run(std::move(within)).getEvents()) EXPECT_NE(event.getName(), "policy.timeout_cut");
+}
+
+TEST_F(TaskServiceTest, ARunWithoutAProcessHasNoPosture) {
+  backend_.script.createError = "no root";
+  EXPECT_FALSE(run(request()).hasPosture());
+  backend_.script.createError.clear();
+  EXPECT_TRUE(run(request()).hasPosture());
+}
+
 TEST_F(TaskServiceTest, CancelledBeforeItRan) {
   auto task = tasks_.run(request());
   task->cancel(15);

@@ -62,6 +62,7 @@ Posture boundaryPosture(const std::vector<Layer>& backendLayers, schema::Policy:
 }
 
 void addProcessLayers(Posture& posture, schema::Layers::Reader layers) {
+  posture.processKnown = true;
   auto& seccomp = layerOf(posture, "seccomp");
   posture.seccomp = layers.getSeccomp() ? "filter of " + std::to_string(layers.getSeccompRules()) + " instructions" : "none";
   seccomp = {"seccomp", layers.getSeccomp() ? LayerState::full : LayerState::missing, posture.seccomp,
@@ -124,6 +125,10 @@ void writePosture(schema::Posture::Builder out, const Posture& posture) {
   for (unsigned i = 0; i < layers.size(); ++i) {
     const auto& layer = posture.layers[i];
     layers[i].setName(layer.name);
+    if (ofProcess(layer.name) && !posture.processKnown) {  // neither armed nor weaker: what the backend announced is a plan
+      layers[i].setDetail("nothing runs in the zone yet");
+      continue;
+    }
     layers[i].setArmed(layer.state != LayerState::missing);
     layers[i].setDetail(layer.reason.empty()   ? layer.detail
                         : layer.detail.empty() ? layer.reason

@@ -16,6 +16,7 @@ namespace rauha {
 struct Posture {
   std::vector<plugin::Layer> layers;  // every name that `require` knows, once, in a fixed order
   std::string cgroupLayout;           // "v2", "hybrid" or "" when the backend did not say
+  bool processKnown = false;          // a process was made: its layers say what was armed, not that nobody asked yet
   std::string network;
   std::string enforcer = "none";
   std::string userNamespace;

@@ -75,6 +75,20 @@ TEST_F(PostureTest, OlderLandlockIsWeakerButArmed) {
   }
 }
 
+TEST_F(PostureTest, WhatNobodyAskedForYetIsNeitherArmedNorWeaker) {
+  capnp::MallocMessageBuilder message;
+  auto out = message.initRoot<schema::Posture>();
+  writePosture(out, boundary({{"seccomp", LayerState::full, "filter", "", ""}, {"cgroup_io", LayerState::partial, "v1", "", ""}}));
+  for (const auto layer : out.asReader().getLayers()) {
+    const std::string name(layer.getName().begin(), layer.getName().size());
+    if (name == "seccomp" || name == "landlock" || name == "capabilities") {
+      EXPECT_FALSE(layer.getArmed() || layer.getWeaker()) << name;
+    } else if (name == "cgroup_io") {
+      EXPECT_TRUE(layer.getArmed() && layer.getWeaker());
+    }
+  }
+}
+
 TEST_F(PostureTest, UnknownWaiverIsRefused) {
   EXPECT_THROW(checkWaivers({"secomp"}), Error);
   checkWaivers({"seccomp"});

@@ -223,6 +223,8 @@ void awaitReady(const InstancePaths& paths, int readyReadEnd, pid_t pid, off_t l
     const std::string last = lastLogLine(paths, logStart);
     line = "the daemon ended before it was ready: " + howItEnded(pid) + (last.empty() ? "" : "; its last line: " + last);
   } else {
+    constexpr std::string_view kTag = "error ";
+    if (line.compare(0, kTag.size(), kTag) == 0) line.erase(0, kTag.size());
     line = "the daemon did not start: " + line;
   }
   throw Error("daemon", Code::io, line, "look at " + paths.runtimeDirectory + "/rauhad.log", paths.runtimeDirectory);

@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <cstdlib>
 
+#include "core/base/remedy.h"
 #include "core/base/utf8.h"
 
 namespace rauha::cli {
@@ -118,7 +119,7 @@ void printError(const Error& error) noexcept {
   try {
     const Style style(STDERR_FILENO);
     std::string text = style.paint(Colour::red, "rauha:") + " " + printable(error.text()) + "\n";
-    if (!error.hint().empty()) text += style.paint(Colour::dim, "  try: ") + printable(error.hint()) + "\n";
+    text += style.paint(Colour::dim, "  try: ") + printable(remedyOf(error)) + "\n";
     writeFully(STDERR_FILENO, text, "write to standard error");
   } catch (...) {
     // Nobody listens on standard error; the exit status still tells.

@@ -46,6 +46,35 @@ TEST(SandboxOptions, optionDoesNotSwallowTheNextWord) {
   EXPECT_THROW(parseSandboxOptions(call({"--name"})), Error);
 }
 
+TEST(SandboxOptions, mistakesNameTheOptionWhatWasGivenAndTheRemedy) {
+  struct Mistake {
+    std::vector<std::string> options;
+    const char *text, *hint;
+  };
+  const Mistake mistakes[] = {{{"--imag", "x"}, "unknown option '--imag'", "did you mean '--image'?"},
+                              {{"--no-such-thing"}, "unknown option '--no-such-thing'", "see"},
+                              {{"-tq"}, "unknown option '-q'", "see"},
+                              {{"--name"}, "--name needs a value, found none", "write --name NAME"},
+                              {{"--timeout="}, "--timeout needs a value, found none", "write --timeout TIME"},
+                              {{"--name", "--json"}, "--name needs a value, found the option '--json'", "write --name NAME"},
+                              {{"--name", "a", "--name=b"}, "--name is given twice: 'a' and 'b'", "give it once"},
+                              {{"--repo", "a", "--repo-path", "b"}, "--repo-path is given twice: 'a' and 'b'", "give it once"},
+                              {{"--keep-zone=7"}, "--keep-zone takes no value, found '7'", "write --keep-zone alone"},
+                              {{"extra"}, "unexpected argument 'extra'", "two dashes: -- extra"}};
+  for (const auto& mistake : mistakes) {
+    try {
+      parseSandboxOptions(call(mistake.options));
+      FAIL() << mistake.text;
+    } catch (const Error& e) {
+      EXPECT_EQ(e.errorClass(), "usage");
+      EXPECT_EQ(e.text(), std::string("rauha sandbox: ") + mistake.text);
+      EXPECT_NE(e.hint().find(mistake.hint), std::string::npos) << e.hint();
+      EXPECT_NE(e.hint().find("see `rauha sandbox --help`"), std::string::npos) << e.hint();
+      EXPECT_FALSE(e.object().empty());
+    }
+  }
+}
+
 TEST(SandboxOptions, modesThatAreNotThereYet) {
   auto codeOf = [](std::vector<std::string> options) {
     try {

@@ -102,6 +102,12 @@ std::string refusals(schema::TaskResult::Reader result, const Style& style) {
   return out;
 }
 
+std::string notes(schema::TaskResult::Reader result, const Style& style) {
+  std::string out;
+  for (const auto note : result.getNotes()) out += style.paint(Colour::yellow, "rauha: warning: ") + printable(str(note)) + "\n";
+  return out;
+}
+
 // Live output was whole here; what is cut is the stored result.
 std::string evidenceGaps(schema::TaskResult::Reader result, const Style& style) {
   std::string out;
@@ -137,7 +143,7 @@ std::string stages(schema::TaskResult::Reader result, const Style& style) {
 }  // namespace
 
 std::string summaryOf(schema::TaskResult::Reader result, const Style& style) {
-  return errorLines(result, style) + endLine(result, style) + weakerLine(result, style) + refusals(result, style) +
+  return errorLines(result, style) + endLine(result, style) + weakerLine(result, style) + notes(result, style) + refusals(result, style) +
          evidenceGaps(result, style) + stages(result, style);
 }
 

@@ -5,6 +5,7 @@
 
 #include "core/base/digest.h"
 #include "core/base/error.h"
+#include "core/base/near_name.h"
 #include "core/base/utf8.h"
 #include "plugins/image-oci/limits.h"
 
@@ -102,6 +103,20 @@ bool isDomainLike(std::string_view first) noexcept {
   return first == "localhost" || first.find('.') != std::string_view::npos || first.find(':') != std::string_view::npos;
 }
 
+std::string_view nearestKind(std::string_view text) {
+  static constexpr std::array<std::string_view, 5> kKinds = {"host", "dir", "oci", "oci-archive", "docker-archive"};
+  const size_t colon = text.find(':');
+  const std::string_view kind = nearest(text.substr(0, colon), kKinds);
+  // "hots:1" is nobody's slip of `host`, which takes no tag; a bare "dri" is none of `dir:`, which needs a path.
+  return (kind == "host") == (colon == std::string_view::npos) ? kind : std::string_view();
+}
+
+// "did you mean 'dir:PATH'? otherwise ", or nothing.
+std::string meantKind(std::string_view text) {
+  const std::string kind(nearestKind(text));
+  return kind.empty() ? std::string() : "did you mean '" + kind + (kind == "host" ? "" : ":PATH") + "'? otherwise ";
+}
+
 // NAME[:TAG], perhaps with a registry's host and port, perhaps with @digest.
 Reference parseName(std::string_view text) {
   Reference out;
@@ -119,7 +134,7 @@ Reference parseName(std::string_view text) {
     if (host.find(':') == 0 || port.empty() || port.size() > 5 ||
         !std::all_of(port.begin(), port.end(), [](char c) { return c >= '0' && c <= '9'; }))
       malformed(text, "'" + toUtf8(host) + "' is no host:port",
-                "paths are written with their kind: oci:DIR, oci-archive:FILE, docker-archive:FILE, dir:PATH");
+                meantKind(text) + "paths are written with their kind: oci:DIR, oci-archive:FILE, docker-archive:FILE, dir:PATH");
     out.kind = Reference::Kind::registry;
     rest = rest.substr(slash + 1);
   }
@@ -241,7 +256,7 @@ void refuseRegistry(std::string_view text) {
   else if (!isDomainLike(plain.substr(0, slash)))
     full = "docker.io/" + full;
   throw Error("image", Code::unsupported, "registry references are not supported yet: '" + shown + "'",
-              "copy it once with another tool, then use the copy: skopeo copy docker://" + full +
+              meantKind(plain) + "copy it once with another tool, then use the copy: skopeo copy docker://" + full +
                   " oci:DIR; rauha image list shows the names that are stored",
               shown);
 }

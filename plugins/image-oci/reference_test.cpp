@@ -136,6 +136,24 @@ TEST(Reference, RegistryRefusalTellsTheWay) {
     }
 }
 
+TEST(Reference, ASlipOfALocalKindIsNamed) {
+  const std::pair<const char*, const char*> slips[] = {{"hots", "did you mean 'host'?"},
+                                                       {"hosts", "did you mean 'host'?"},
+                                                       {"dri:/srv/x", "did you mean 'dir:PATH'?"},
+                                                       {"oci-archiv:x.tar", "did you mean 'oci-archive:PATH'?"},
+                                                       {"docker-archve:x", "did you mean 'docker-archive:PATH'?"}};
+  const auto hint = [](const char* text) {
+    try {
+      refuseRegistry(text);
+    } catch (const Error& e) {
+      return e.hint();
+    }
+    return std::string();
+  };
+  for (const auto& [text, meant] : slips) EXPECT_EQ(hint(text).rfind(meant, 0), 0u) << text << ": " << hint(text);
+  for (const char* text : {"python:3.12", "hots:1", "alpine"}) EXPECT_EQ(hint(text).rfind("copy it once", 0), 0u) << text;
+}
+
 TEST(Reference, NamesMadeFromReferences) {
   EXPECT_EQ(nameFor(parseReference("oci:/a/My Image:1")), "my-image:1");
   EXPECT_EQ(nameFor(parseReference("oci-archive:/a/python.tar:3.12")), "python:3.12");

@@ -347,3 +347,16 @@ def test_slow_reader_does_not_stop_the_timeout(rauha):
 def _tasks_named(instance, cmdline):
     time.sleep(0.2)
     return [p for p in procs.of_root(instance.root, instance.name) if p.cmdline == cmdline] if instance.zones() else []
+
+
+def test_timeout_beyond_the_policys_is_said(rauha):
+    """It can only shorten the policy's ten minutes; that it did not get what was asked for is told, with the line that would allow it."""
+    document = rauha.sandbox("true", options=["--timeout", "1h"]).task("succeeded", 0)
+    told = [event for event in document["events"] if event["name"] == "policy.timeout_cut"]
+    assert len(told) == 1 and "--timeout 1h" in told[0]["message"] and "10m" in told[0]["message"], document["events"]
+    assert {"key": "allowing_line", "value": 'resources.timeout = "1h"'} in told[0]["attributes"], told
+    assert len(document["notes"]) == 1 and document["notes"][0].startswith(told[0]["message"]), document["notes"]
+    shown = rauha.sandbox("true", options=["--timeout", "1h"], json_output=False).exited(0)
+    assert b"warning: --timeout 1h" in shown.stderr and b'resources.timeout = "1h"' in shown.stderr, shown.explain()
+    within = rauha.sandbox("true", options=["--timeout", "9m"]).task("succeeded", 0)
+    assert not [event for event in within["events"] if event["name"] == "policy.timeout_cut"]

@@ -50,6 +50,34 @@ def test_usage_errors(rauha, arguments):
         result.task("runtime_error")
 
 
+@pytest.mark.parametrize("arguments, text, hint", [
+    (["--imag", "host"], "unknown option '--imag'", "did you mean '--image'?"),
+    (["--image"], "--image needs a value, found none", "write --image IMAGE"),
+    (["--image", "--json"], "--image needs a value, found the option '--json'", "write --image IMAGE"),
+    (["--image", "host", "--name", "a", "--name", "b"], "--name is given twice: 'a' and 'b'", "give it once"),
+    (["--image", "host", "--keep-zone=7"], "--keep-zone takes no value, found '7'", "write --keep-zone alone"),
+    (["--image", "host", "ls"], "unexpected argument 'ls'", "two dashes: -- ls"),
+], ids=str)
+def test_usage_errors_in_words_of_the_command_line(rauha, arguments, text, hint):
+    error = rauha.run("sandbox", "--json", *arguments, "--", "true").refused(125, "usage", "invalid")
+    assert error["text"] == "rauha sandbox: " + text and hint in error["hint"] and "rauha sandbox --help" in error["hint"], error
+    assert error["object"], error
+
+
+@pytest.mark.parametrize("image, meant", [("hots", "'host'"), ("dri:/srv", "'dir:PATH'"), ("oci-archiv:x.tar", "'oci-archive:PATH'")])
+def test_slip_of_a_local_kind_of_image(rauha, image, meant):
+    error = rauha.sandbox("true", image=image).refused(125, "image")
+    assert error["hint"].startswith(f"did you mean {meant}?"), error
+
+
+def test_what_was_never_armed_is_not_shown(rauha):
+    result = rauha.sandbox("true", image="no-such-image")
+    result.refused(125, "image")
+    assert not result.json.get("posture"), result.explain("a posture of a run that had none")
+    told = rauha.sandbox("true", image="no-such-image", json_output=False).exited(125)
+    assert b"weaker" not in told.stderr, told.explain()
+
+
 def test_no_command_at_all(rauha):
     result = rauha.run()
     assert result.returncode == 2 and result.stderr and not result.stdout, result.explain()
@@ -228,10 +256,29 @@ def test_bad_policies(rauha, policy_file, text, word):
     assert validated.returncode != 0
 
 
-@pytest.mark.parametrize("kind, name", [("deny", "no_such_call"), ("allow", "no_such_call"), ("allow", "kexec_load"), ("allow", "bpf"), ("allow", "init_module")])
-def test_system_calls_that_are_not(rauha, policy_file, kind, name):
-    """Only the backend knows the system calls; what the default list never admits cannot be allowed either."""
-    rauha.sandbox("true", options=policy_file(syscalls={kind: [name]})).refused(125, ("policy", "backend"), ("invalid", "denied"), name)
+@pytest.mark.parametrize("name", ["kexec_load", "bpf", "init_module"])
+def test_system_calls_that_are_never_allowed(rauha, policy_file, name):
+    """What the default list never admits cannot be allowed either; that only the backend knows."""
+    rauha.sandbox("true", options=policy_file(syscalls={"allow": [name]})).refused(125, ("policy", "backend"), ("invalid", "denied"), name)
+
+
+@pytest.mark.parametrize("kind", ["deny", "allow"])
+def test_system_calls_that_are_not(rauha, tmp_path, kind):
+    path = tmp_path / "policy.toml"
+    path.write_text(f'name = "x"\ntype = "task"\n[syscalls]\n{kind} = ["mkdri"]\n')
+    for result in (rauha.sandbox("true", options=["--policy", path]), rauha.run("policy", "validate", "--json", path)):
+        error = result.refused(result.returncode, "policy", "invalid", f"{path}:4: syscalls.{kind}[0]: unknown system call 'mkdri'")
+        assert error["hint"] == "did you mean 'mkdir'?" and error["object"] == f"syscalls.{kind}[0]", error
+
+
+def test_validate_warns_of_what_this_version_cannot_run(rauha, tmp_path):
+    path = tmp_path / "later.toml"
+    path.write_text('name = "later"\ntype = "task"\nrequire = ["enforcer"]\n[network]\nmode = "bridged"\n')
+    document = rauha.run("policy", "validate", "--json", path).exited(0).json
+    assert document["valid"] is True
+    assert [w.split(": ")[0] for w in document["warnings"]] == [f"{path}:3", f"{path}:5"], document["warnings"]
+    told = rauha.run("policy", "validate", path).exited(0)
+    assert told.stderr.count(b"warning:") == 2 and b"later.toml:5: network.mode" in told.stderr, told.explain()
 
 
 def test_policy_that_is_not_utf8(rauha, tmp_path):

@@ -1,0 +1,35 @@
+"""What `DESTDIR=x cmake --install build` makes is a tree that runs where it stands."""
+
+import os
+import subprocess
+
+import pytest
+
+from support.instance import BIN
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory):
+    """The installed prefix, below a directory that no build knew of."""
+    destination = tmp_path_factory.mktemp("installed")
+    done = subprocess.run(["cmake", "--install", BIN.parent], env={**os.environ, "DESTDIR": str(destination)}, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, text=True, umask=0o022)
+    assert done.returncode == 0, done.stdout
+    return next(destination.rglob("bin/rauha")).parents[1]
+
+
+def test_tree_holds_what_its_documents_name(tree):
+    for path in ("bin/rauha", "bin/rauhad", "libexec/rauha/rauha-shim", "lib/rauha/plugins/backend-linux.so", "lib/rauha/plugins/image-oci.so",
+                 "share/rauha/policies/strict.toml", "share/doc/rauha/README.md", "share/doc/rauha/SECURITY.md", "share/doc/rauha/policy.md",
+                 "lib/systemd/system/rauhad.socket", "lib/sysusers.d/rauha.conf", "lib/tmpfiles.d/rauha.conf"):
+        assert (tree / path).is_file(), path
+    unit = (tree / "lib/systemd/system/rauhad.service").read_text()
+    daemon = next(line.split("=")[1] for line in unit.splitlines() if line.startswith("ExecStart="))
+    assert str(tree / "bin/rauhad").endswith(daemon) and os.path.isabs(daemon), unit
+
+
+def test_tree_runs_a_sandbox(tree, fresh):
+    result = fresh.run("sandbox", "--json", "--image", "host", "--", "echo", "hello", program=tree / "bin/rauha")
+    assert result.task("succeeded", 0)["stdout"] == "hello\n"
+    # The programs beside it did the work, not those of the build.
+    assert os.readlink(f"/proc/{fresh.daemon_pid()}/exe") == str(tree / "bin/rauhad")

@@ -12,9 +12,7 @@
 
 #include <cstdint>
 #include <functional>
-#include <map>
 #include <memory>
-#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -23,6 +21,7 @@
 #include "core/base/fd.h"
 #include "core/base/worker_pool.h"
 #include "core/changes/change.h"
+#include "core/changes/collector.h"
 #include "core/store/store.h"
 
 namespace rauha::changes {
@@ -31,6 +30,11 @@ namespace rauha::changes {
 struct Retention {
   int64_t keepNs = 7LL * 24 * 3600 * 1'000'000'000;  // 0: no limit by age
   uint64_t keepBytes = 2ULL << 30;                   // 0: no limit by size
+};
+struct Settings {
+  Retention retention;
+  Limits limits;
+  std::vector<std::string> protectedPatterns;
 };
 
 class Lease;
@@ -53,12 +57,14 @@ class ChangeStore final : private kj::TaskSet::ErrorHandler {
  public:
   // Makes <stateDirectory>/changes, mode 0700. All references outlive it. problem: called with a line for the log when something could not
   // be removed.
-  ChangeStore(const std::string& stateDirectory, store::Store& store, WorkerPool& workers, Retention retention,
+  ChangeStore(const std::string& stateDirectory, store::Store& store, WorkerPool& workers, Settings settings,
               std::function<void(std::string)> problem);
   ~ChangeStore() noexcept(false);
   ChangeStore(const ChangeStore&) = delete;
   ChangeStore& operator=(const ChangeStore&) = delete;
 
+  // What the configuration says about collecting: limits and protected patterns.
+  void prepare(Input& input) const;
   // An empty directory for this task's set. Throws Error "repository" (io, limit, exists).
   Destination begin(const std::string& taskId);
   // After collect(), kept or not: gives the set its name, records it, and applies the retention. The task's own record must exist.
@@ -70,9 +76,10 @@ class ChangeStore final : private kj::TaskSet::ErrorHandler {
   // Throws Error "repository": notFound (no set, or no longer there), unsupported (the layer cannot be mounted).
   LayerInfo openLayer(std::string_view taskId);
 
-  // A set to read: its directory ("layer" and "manifest" in it). Throws as openLayer.
+  // A set to read. Throws as openLayer.
   struct Opened {
-    UniqueFd directory;
+    UniqueFd directory;  // with the manifest
+    UniqueFd layer;      // of a mount that is read-only and runs nothing: what is opened beneath it may be given to a client
     std::shared_ptr<Lease> lease;
   };
   Opened open(std::string_view taskId);
@@ -84,9 +91,10 @@ class ChangeStore final : private kj::TaskSet::ErrorHandler {
   // The set and its record go. Idempotent. The task's own record is the caller's.
   void forget(std::string_view taskId);
 
-  // Kept sets that a retention would take, oldest first; those of running follow-ups are not among them.
-  std::vector<std::string> expired(const Retention& retention) const;
-  const Retention& retention() const noexcept { return retention_; }
+  // Kept sets that a retention would take, oldest first; those of running follow-ups are not among them. among: which sets are looked at
+  // at all, and counted; empty: every one.
+  std::vector<std::string> expired(const Retention& retention, const std::function<bool(const std::string& taskId)>& among = {}) const;
+  const Retention& retention() const noexcept { return settings_.retention; }
   // Drops what the configured retention takes. Returns how many.
   size_t retain();
 
@@ -97,14 +105,17 @@ class ChangeStore final : private kj::TaskSet::ErrorHandler {
   kj::Promise<void> drain();
 
  private:
+  friend class Lease;
   struct State;
   void taskFailed(kj::Exception&& exception) override;
+  void takeAway(const std::string& taskId);
   void remove(std::string name);
   std::shared_ptr<Lease> lease(const std::string& taskId, bool forFollowUp);
 
   store::Store& store_;
   WorkerPool& workers_;
-  const Retention retention_;
+  const Settings settings_;
+  const std::function<void(std::string)> problem_;
   std::shared_ptr<State> state_;
   kj::TaskSet removals_;
 };

@@ -7,12 +7,14 @@
 #include <toml++/toml.h>
 #include <algorithm>
 #include <cerrno>
+#include <optional>
 #include <set>
 #include <sstream>
 
 #include "core/base/digest.h"
 #include "core/base/error.h"
 #include "core/base/fd.h"
+#include "core/base/protected_paths.h"
 #include "core/base/units.h"
 #include "core/plugin/image_router.h"
 
@@ -24,9 +26,10 @@ class Reader {
   Reader(const std::string& source, Config& config) : source_(source), config_(config) {}
 
   void read(const toml::table& root) {
-    refuseUnknown(root, {"daemon", "plugins", "plugin"}, "");
+    refuseUnknown(root, {"daemon", "plugins", "plugin", "changes"}, "");
     if (const auto* t = section(root, "daemon")) daemon(*t);
     if (const auto* t = section(root, "plugins")) plugins(*t);
+    if (const auto* t = section(root, "changes")) changes(*t);
     if (const auto* t = section(root, "plugin"))
       for (const auto& [name, value] : *t) plugin(std::string(name.str()), value);
     imageSchemes(root);
@@ -77,6 +80,37 @@ class Reader {
     if (!ms || *ms < 100)
       refuse(*t.get("idle_exit"), "daemon.idle_exit", "'" + idle + "' is not a duration of at least 100ms", "write for example \"60s\"");
     config_.idleExitMs = *ms;
+  }
+  // As parseDurationMs, and days.
+  static std::optional<uint64_t> days(const std::string& text) {
+    if (text.empty() || text.back() != 'd') return parseDurationMs(text);
+    const auto hours = parseDurationMs(text.substr(0, text.size() - 1) + "h");
+    return hours ? std::optional(*hours * 24) : std::nullopt;
+  }
+  void changes(const toml::table& t) {
+    refuseUnknown(t, {"keep", "keep_bytes", "max_changes", "protected"}, "changes.");
+    number(t, "max_changes", "changes.", 1, 10'000'000, config_.changes.maxChanges);
+    std::string keep, bytes;
+    text(t, "keep", "changes.", keep);
+    text(t, "keep_bytes", "changes.", bytes);
+    if (t.contains("keep")) {
+      const auto ms = days(keep);
+      if (!ms)
+        refuse(*t.get("keep"), "changes.keep", "'" + keep + "' is not a duration", "write for example \"7d\", or \"0\" for no limit");
+      config_.changes.keepMs = *ms;
+    }
+    if (t.contains("keep_bytes")) {
+      const auto size = parseBytes(bytes);
+      if (!size || *size == 0)
+        refuse(*t.get("keep_bytes"), "changes.keep_bytes", "'" + bytes + "' is not a size", "write for example \"2GiB\"");
+      config_.changes.keepBytes = *size;
+    }
+    if (const auto* node = t.get("protected")) {
+      const std::string why = "must be a list of names and paths, such as [\"Makefile\", \"*.mk\", \"tools/build\"]";
+      if (!node->is_array() || !node->as_array()->empty()) config_.changes.protectedPatterns = texts(*node, "changes.protected", why);
+      for (const auto& pattern : config_.changes.protectedPatterns)
+        if (!isProtectedPattern(pattern)) refuse(*node, "changes.protected", "'" + pattern + "' is no name or path inside a repository");
+    }
   }
   void plugins(const toml::table& t) {
     refuseUnknown(t, {"backend", "images", "enforcer", "network", "directories", "allow_unsafe_directories"}, "plugins.");

@@ -5,6 +5,7 @@
 //   [plugins]  backend = "backend-linux"   images = "image-oci"   enforcer = "none"   network = "none"
 //              directories = ["/usr/lib/rauha/plugins"]   allow_unsafe_directories = false
 //              images may be a list: ["image-oci", "dir-snapshot"]. At most one of it has no schemes and gets what no other claims.
+//   [changes]  keep = "7d"   keep_bytes = "2GiB"   max_changes = 300000   protected = ["Makefile", "*.mk"]
 //   [plugin.NAME]  sha256 = "…"   schemes = ["snapshot"] (image plugins); everything else goes to the plugin as its own configuration
 
 #include <cstdint>
@@ -20,6 +21,14 @@ struct PluginSection {
   std::vector<std::string> schemes;
 };
 
+// Of what tasks did to repositories that they saw in overlay mode.
+struct ChangesSection {
+  uint64_t keepMs = 7ULL * 24 * 3600 * 1000;  // 0: no limit by age
+  uint64_t keepBytes = 2ULL << 30;            // of all sets, and of each
+  uint32_t maxChanges = 300'000;
+  std::vector<std::string> protectedPatterns;
+};
+
 struct Config {
   std::string socketGroup = "rauha";
   uint64_t idleExitMs = 60'000;
@@ -32,6 +41,7 @@ struct Config {
   std::vector<std::string> pluginDirectories;  // empty: the one beside the program
   bool allowUnsafeDirectories = false;
   std::map<std::string, PluginSection> plugins;
+  ChangesSection changes;
 };
 
 // A file that does not exist gives the defaults unless `mustExist`. Throws Error "daemon".

@@ -51,6 +51,28 @@ cgroup_parent = "/x"
   EXPECT_EQ(c.plugins.at("backend-linux").toml.find("sha256"), std::string::npos);
 }
 
+TEST(Config, Changes) {
+  const Config none = parseConfig("", "x.toml");
+  EXPECT_EQ(none.changes.keepMs, 7ULL * 24 * 3600 * 1000);
+  EXPECT_EQ(none.changes.keepBytes, 2ULL << 30);
+  EXPECT_TRUE(none.changes.protectedPatterns.empty());
+  const Config c =
+      parseConfig("[changes]\nkeep = \"2d\"\nkeep_bytes = \"10MiB\"\nmax_changes = 5\nprotected = [\"Makefile\", \"a/b\"]\n", "x.toml");
+  EXPECT_EQ(c.changes.keepMs, 2ULL * 24 * 3600 * 1000);
+  EXPECT_EQ(c.changes.keepBytes, 10ULL << 20);
+  EXPECT_EQ(c.changes.maxChanges, 5U);
+  EXPECT_EQ(c.changes.protectedPatterns, (std::vector<std::string>{"Makefile", "a/b"}));
+  EXPECT_EQ(parseConfig("[changes]\nkeep = \"0\"\nprotected = []\n", "x.toml").changes.keepMs, 0U);
+  EXPECT_EQ(parseConfig("[changes]\nkeep = \"90m\"\n", "x.toml").changes.keepMs, 90ULL * 60 * 1000);
+  EXPECT_EQ(refusal("[changes]\nkeep = \"7\"\n"), "x.toml:2: changes.keep: '7' is not a duration");
+  EXPECT_EQ(refusal("[changes]\nkeep = \"\"\n"), "x.toml:2: changes.keep: '' is not a duration");
+  EXPECT_EQ(refusal("[changes]\nkeep_bytes = \"0\"\n"), "x.toml:2: changes.keep_bytes: '0' is not a size");
+  EXPECT_EQ(refusal("[changes]\nkept = \"7d\"\n"), "x.toml:2: changes.kept: unknown key");
+  EXPECT_EQ(refusal("[changes]\nprotected = [\"../x\"]\n"), "x.toml:2: changes.protected: '../x' is no name or path inside a repository");
+  EXPECT_NE(refusal("[changes]\nprotected = [1]\n"), "accepted");
+  EXPECT_NE(refusal("[changes]\nmax_changes = 0\n"), "accepted");
+}
+
 TEST(Config, RefusalsNameFileLineAndKey) {
   EXPECT_EQ(refusal("[daemon]\nworker = 1\n"), "x.toml:2: daemon.worker: unknown key");
   EXPECT_EQ(refusal("[plugins]\n\ndirectories = [\"rel\"]\n"), "x.toml:3: plugins.directories: must be an array of absolute paths");

@@ -36,7 +36,19 @@ evidence::EventBusOptions busOptions(store::Store& store) {
   return options;
 }
 
+changes::Settings changesSettings(const ChangesSection& section) {
+  changes::Settings out;
+  out.retention.keepNs = static_cast<int64_t>(std::min<uint64_t>(section.keepMs, INT64_MAX / 1'000'000)) * 1'000'000;
+  out.retention.keepBytes = section.keepBytes;
+  out.limits.layerBytes = section.keepBytes;
+  out.limits.changes = section.maxChanges;
+  out.protectedPatterns = section.protectedPatterns;
+  return out;
+}
+
 constexpr size_t kWorkerQueue = 4096;
+// What is not removed by then is at the next start.
+constexpr auto kRemovalPatience = 5 * kj::SECONDS;
 
 }  // namespace
 
@@ -52,6 +64,8 @@ Daemon::Daemon(kj::AsyncIoContext& io, const Instance& instance, const Config& c
       eventLog_(events_, store_, log, io.provider->getTimer()),
       workers_(config.workers, kWorkerQueue),
       imageWorkers_(config.workers, kWorkerQueue),
+      changes_(instance.stateDir, store_, workers_, changesSettings(config.changes),
+               [this](const std::string& problem) { log_.warning("changes", problem); }),
       registry_(plugin::Registry::load(pluginConfig(), hostCallbacks())),
       zones_(*io.lowLevelProvider, workers_, registry_->backend(), store_, events_, instance.stateDir),
       changes_(instance.stateDir, store_, workers_, changes::Retention{},
@@ -67,7 +81,9 @@ Daemon::Daemon(kj::AsyncIoContext& io, const Instance& instance, const Config& c
                 instance.name,
                 instance.root,
                 startedNs_,
-                [this](const char* reason) { requestShutdown(reason); }},
+                [this](const char* reason) { requestShutdown(reason); },
+                store_,
+                changes_},
       listener_(
           io, [this](const rpc::Peer& peer) -> capnp::Capability::Client { return rpc::makeRauhaService(services_, peer); },
           [this](const rpc::Peer& peer, const std::string& why) {
@@ -133,11 +149,19 @@ Task<void> Daemon::reconcile() {
   auto pending = workers_.run([this, leases] { registry_->images().reconcile({}, leases); });
   co_await kj::mv(pending);
   store_.pruneTasks(config_.taskHistory, 0);
+  co_await reconcileChanges();
   events_.emit(
       coreEvent(names::kReconcileFinished, Severity::info,
                 "reconcile: adopted " + std::to_string(leases.size()) + " zones, removed " + std::to_string(removed) + " objects, closed " +
                     std::to_string(openTasks) + " tasks",
                 {{"adopted", std::to_string(leases.size())}, {"removed", std::to_string(removed)}, {"tasks", std::to_string(openTasks)}}));
+}
+
+Task<void> Daemon::reconcileChanges() {
+  const auto removed = co_await changes_.reconcile();
+  for (const auto& path : removed)
+    events_.emit(coreEvent(names::kReconcileObjectRemoved, Severity::notice, "change set " + path + ": removed",
+                           {{"object", path}, {"action", "removed"}}));
 }
 
 void Daemon::requestShutdown(const char* reason) {
@@ -192,6 +216,7 @@ Task<void> Daemon::serve(UniqueFd socket, bool socketIsOurs) {
   if (socketIsOurs) unlink((instance_.runtimeDir + "/" + instance_.socketName).c_str());
   // Tasks end and clean up while their clients can still be told; kept zones live on in their shims.
   co_await tasks_.drain();
+  co_await changes_.drain().exclusiveJoin(io_.provider->getTimer().afterDelay(kRemovalPatience));
   // One turn for the replies of what was just finished.
   co_await io_.provider->getTimer().afterDelay(50 * kj::MILLISECONDS);
   events_.flush();

@@ -10,6 +10,7 @@
 
 #include "core/base/log.h"
 #include "core/base/worker_pool.h"
+#include "core/changes/change_store.h"
 #include "core/daemon/config.h"
 #include "core/daemon/event_log.h"
 #include "core/daemon/instance.h"
@@ -36,6 +37,7 @@ class Daemon final {
  private:
   plugin::PluginConfig pluginConfig() const;
   plugin::HostCallbacks hostCallbacks();
+  Task<void> reconcileChanges();
   Task<void> leaveWhenIdle();
   bool tryLeave();
   bool idle() const;
@@ -52,6 +54,7 @@ class Daemon final {
   EventLog eventLog_;
   WorkerPool workers_;
   WorkerPool imageWorkers_;  // images may take minutes; zones must not wait for them
+  changes::ChangeStore changes_;
   std::unique_ptr<plugin::Registry> registry_;
   ZoneService zones_;
   changes::ChangeStore changes_;

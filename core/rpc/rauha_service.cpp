@@ -10,6 +10,7 @@
 #include "core/evidence/names.h"
 #include "core/image/image_config.h"
 #include "core/rpc/doctor.h"
+#include "core/rpc/task_history_service.h"
 
 namespace rauha::rpc {
 namespace {
@@ -99,7 +100,8 @@ class EventStreamServer final : public schema::EventStream::Server {
 
 class RauhaServer final : public schema::Rauha::Server {
  public:
-  RauhaServer(Services& services, const Peer& peer) : services_(services), peer_(peer) {}
+  RauhaServer(Services& services, const Peer& peer)
+      : services_(services), peer_(peer), history_(services.store, services.changes, peer.uid) {}
 
   kj::Promise<void> hello(HelloContext context) override {
     writeServer(context.getResults().initServer());
@@ -115,6 +117,11 @@ class RauhaServer final : public schema::Rauha::Server {
   kj::Promise<void> removeImage(RemoveImageContext context) override { return guarded(context, runRemoveImage(context)); }
   kj::Promise<void> importImage(ImportImageContext context) override { return guarded(context, runImportImage(context)); }
   kj::Promise<void> doctor(DoctorContext context) override { return runDoctor(context); }
+  kj::Promise<void> listTasks(ListTasksContext context) override { return history_.listTasks(context); }
+  kj::Promise<void> showTask(ShowTaskContext context) override { return history_.showTask(context); }
+  kj::Promise<void> deleteTask(DeleteTaskContext context) override { return history_.deleteTask(context); }
+  kj::Promise<void> pruneTasks(PruneTasksContext context) override { return history_.pruneTasks(context); }
+  kj::Promise<void> openChanges(OpenChangesContext context) override { return history_.openChanges(context); }
 
   kj::Promise<void> listZones(ListZonesContext context) override {
     const auto zones = services_.zones.list();
@@ -387,6 +394,7 @@ class RauhaServer final : public schema::Rauha::Server {
 
   Services& services_;
   const Peer peer_;
+  TaskHistoryService history_;
 };
 
 }  // namespace

@@ -9,9 +9,11 @@
 
 #include "core/base/coro.h"
 #include "core/base/worker_pool.h"
+#include "core/changes/change_store.h"
 #include "core/evidence/event_bus.h"
 #include "core/plugin/registry.h"
 #include "core/rpc/connection.h"
+#include "core/store/store.h"
 #include "core/task/task_service.h"
 #include "core/zone/zone_service.h"
 
@@ -28,6 +30,8 @@ struct Services {
   std::string version, instance, root;
   int64_t startedNs;
   std::function<void(const char* reason)> requestShutdown;
+  store::Store& store;
+  changes::ChangeStore& changes;
 };
 
 schema::Rauha::Client makeRauhaService(Services& services, const Peer& peer);

@@ -1,0 +1,49 @@
+#include "core/changes/task_lookup.h"
+
+#include <algorithm>
+#include <string>
+
+#include "core/base/error.h"
+#include "core/base/utf8.h"
+#include "core/store/task_history.h"
+
+namespace rauha::changes {
+namespace {
+
+constexpr std::string_view kPrefix = "task_";
+constexpr size_t kShortest = 4;
+
+[[noreturn]] void refuse(Code code, const std::string& text, const std::string& object) {
+  throw Error("task", code, text, "rauha task list shows your tasks", object);
+}
+
+bool looksLikeId(std::string_view rest) {
+  return rest.size() >= kShortest &&
+         std::all_of(rest.begin(), rest.end(), [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'v'); });
+}
+
+}  // namespace
+
+std::optional<uint32_t> visibleTo(uint32_t callerUid) { return callerUid == 0 ? std::nullopt : std::optional(callerUid); }
+
+store::TaskRow findTask(store::Store& store, std::string_view text, uint32_t callerUid) {
+  std::string id;
+  if (text == "last") {
+    const auto newest = store.history().newest(callerUid, 1);
+    if (newest.empty()) refuse(Code::notFound, "uid " + std::to_string(callerUid) + " has no task yet", "last");
+    id = newest[0].id;
+  } else {
+    const std::string shown = toUtf8(text.substr(0, 64));
+    const std::string_view rest = text.starts_with(kPrefix) ? text.substr(kPrefix.size()) : text;
+    const auto found = looksLikeId(rest) ? store.history().idsThatBegin(std::string(kPrefix) + std::string(rest), visibleTo(callerUid), 2)
+                                         : std::vector<std::string>();
+    if (found.empty()) refuse(Code::notFound, "no task '" + shown + "'", shown);
+    if (found.size() > 1) refuse(Code::invalid, "several tasks begin with '" + shown + "': " + found[0] + ", " + found[1], shown);
+    id = found[0];
+  }
+  auto row = store.task(id);
+  if (!row) refuse(Code::notFound, "no task '" + id + "'", id);
+  return std::move(*row);
+}
+
+}  // namespace rauha::changes

@@ -1,0 +1,19 @@
+#pragma once
+// Which task a person means. A caller sees its own tasks, root all; another's is as if it were not there. Thread: the event loop.
+
+#include <cstdint>
+#include <optional>
+#include <string_view>
+
+#include "core/store/store.h"
+
+namespace rauha::changes {
+
+// Whose tasks this caller sees; absent: everybody's.
+std::optional<uint32_t> visibleTo(uint32_t callerUid);
+
+// text: an id, a unique beginning of one (with or without "task_", at least 4 characters of the rest), or "last": the caller's newest.
+// Throws Error "task": notFound, or invalid when several begin so.
+store::TaskRow findTask(store::Store& store, std::string_view text, uint32_t callerUid);
+
+}  // namespace rauha::changes

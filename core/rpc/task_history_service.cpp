@@ -1,0 +1,157 @@
+#include "core/rpc/task_history_service.h"
+
+#include <capnp/serialize.h>
+
+#include <algorithm>
+#include <cstring>
+#include <set>
+
+#include "core/base/clock.h"
+#include "core/base/error.h"
+#include "core/base/schema_error.h"
+#include "core/base/utf8.h"
+#include "core/changes/task_lookup.h"
+#include "core/rpc/change_set_reader.h"
+#include "core/rpc/request_summary.h"
+#include "core/store/task_history.h"
+
+namespace rauha::rpc {
+namespace {
+
+// One reply must stay a message that a client reads with its default limits.
+constexpr size_t kMostTasks = 10'000;
+
+std::string_view view(capnp::Text::Reader t) { return {t.begin(), t.size()}; }
+
+// A domain error becomes the outcome.
+template <typename Context, typename F>
+kj::Promise<void> guarded(Context context, F f) {
+  try {
+    f(context.getParams(), context.getResults());
+  } catch (const Error& e) {
+    writeOutcome(context.getResults().initOutcome(), e);
+  }
+  return kj::READY_NOW;
+}
+
+void writeCounts(schema::ChangeTotals::Builder out, const store::ChangeCounts& c) {
+  out.setAdded(c.added);
+  out.setModified(c.modified);
+  out.setDeleted(c.deleted);
+  out.setTypeChanged(c.typeChanged);
+  out.setRenamed(c.renamed);
+  out.setAddedBytes(c.addedBytes);
+  out.setDeletedBytes(c.deletedBytes);
+  out.setProtected(c.protectedCount);
+  out.setNoise(c.noise);
+}
+
+// The stored bytes are a flat message of our own, at no particular alignment.
+kj::Array<capnp::word> wordsOf(const std::string& bytes) {
+  auto words = kj::heapArray<capnp::word>(bytes.size() / sizeof(capnp::word));
+  memcpy(words.begin(), bytes.data(), words.size() * sizeof(capnp::word));
+  return words;
+}
+
+}  // namespace
+
+store::TaskRow TaskHistoryService::finished(capnp::Text::Reader text) {
+  auto row = changes::findTask(store_, view(text), callerUid_);
+  if (row.state != "finished")
+    throw Error("task", Code::conflict, "task " + row.id + " is still running", "wait for its end, or cancel it", row.id);
+  return row;
+}
+
+void TaskHistoryService::writeSummary(schema::TaskSummary::Builder out, const store::TaskRow& task) {
+  const auto summary = readRequestSummary(task.requestSummary);
+  out.setTaskId(task.id);
+  out.setStatus(task.state == "finished" ? task.status : "running");
+  auto command = out.initCommand(static_cast<unsigned>(summary.command.size()));
+  for (unsigned i = 0; i < command.size(); ++i) command.set(i, summary.command[i]);
+  out.setImage(summary.image);
+  out.setCreatedAt(rfc3339(task.createdNs));
+  if (task.finishedNs != 0) out.setFinishedAt(rfc3339(task.finishedNs));
+  out.setOwnerUid(task.ownerUid);
+  const auto set = store_.history().changeSet(task.id);
+  if (!set) return;
+  writeCounts(out.initChanges(), set->counts);
+  out.setKept(set->kept);
+  out.setKeptBytes(set->bytes);
+  out.setRepoPath(toUtf8(set->basePath));
+  if (!set->fromTask.empty()) out.setFrom(set->fromTask);
+}
+
+kj::Promise<void> TaskHistoryService::listTasks(Context<R::ListTasksParams, R::ListTasksResults> context) {
+  return guarded(context, [this](auto params, auto results) {
+    const size_t asked = params.getLimit() == 0 ? kMostTasks : params.getLimit();
+    const auto rows = store_.history().newest(changes::visibleTo(callerUid_), std::min(asked, kMostTasks));
+    auto out = results.initTasks(static_cast<unsigned>(rows.size()));
+    for (unsigned i = 0; i < out.size(); ++i) writeSummary(out[i], rows[i]);
+  });
+}
+
+kj::Promise<void> TaskHistoryService::showTask(Context<R::ShowTaskParams, R::ShowTaskResults> context) {
+  return guarded(context, [this](auto params, auto results) {
+    const auto row = finished(params.getTaskId());
+    const auto words = wordsOf(row.result);
+    try {
+      capnp::ReaderOptions options;
+      options.traversalLimitInWords = UINT64_MAX;
+      capnp::FlatArrayMessageReader message(words, options);
+      results.setResult(message.getRoot<schema::TaskResult>());
+    } catch (const kj::Exception& e) {
+      throw Error("store", Code::corrupt, "the result of task " + row.id + " is damaged: " + e.getDescription().cStr(),
+                  "delete it: rauha task delete " + row.id, row.id);
+    }
+    // The result is of the task's end; what was kept then may have gone since.
+    auto result = results.getResult();
+    if (result.hasChanges() && result.getChanges().getKept() && !changes_.isKept(row.id)) {
+      result.getChanges().setKept(false);
+      result.getChanges().setKeptNote("removed since: [changes] of rauha.toml says how long changes are kept");
+    }
+  });
+}
+
+kj::Promise<void> TaskHistoryService::deleteTask(Context<R::DeleteTaskParams, R::DeleteTaskResults> context) {
+  return guarded(context, [this](auto params, auto) {
+    const auto row = finished(params.getTaskId());
+    changes_.forget(row.id);
+    store_.deleteTask(row.id);
+  });
+}
+
+kj::Promise<void> TaskHistoryService::pruneTasks(Context<R::PruneTasksParams, R::PruneTasksResults> context) {
+  return guarded(context, [this](auto params, auto results) {
+    changes::Retention retention = changes_.retention();
+    if (params.getOlderThanMs() != 0 || params.getMaxBytes() != 0) {
+      retention.keepNs = static_cast<int64_t>(std::min<uint64_t>(params.getOlderThanMs(), INT64_MAX / 1'000'000)) * 1'000'000;
+      retention.keepBytes = params.getMaxBytes();
+    }
+    std::set<std::string> visible;
+    for (const auto& task : store_.history().newest(changes::visibleTo(callerUid_), SIZE_MAX)) visible.insert(task.id);
+    auto ids = changes_.expired(retention, [&](const std::string& id) { return visible.contains(id); });
+    if (ids.size() > kMostTasks) ids.resize(kMostTasks);
+    auto out = results.initTasks(static_cast<unsigned>(ids.size()));
+    uint64_t freed = 0;
+    for (unsigned i = 0; i < out.size(); ++i) {
+      const auto row = store_.task(ids[i]);
+      if (!row) continue;
+      writeSummary(out[i], *row);
+      freed += out[i].getKeptBytes();
+      if (params.getDryRun()) continue;
+      changes_.forget(row->id);
+      store_.deleteTask(row->id);
+    }
+    results.setFreedBytes(freed);
+  });
+}
+
+kj::Promise<void> TaskHistoryService::openChanges(Context<R::OpenChangesParams, R::OpenChangesResults> context) {
+  return guarded(context, [this](auto params, auto results) {
+    const auto row = finished(params.getTaskId());
+    results.setChanges(makeChangeSetReader(changes_.open(row.id)));
+    results.setTaskId(row.id);
+  });
+}
+
+}  // namespace rauha::rpc

@@ -1,20 +1,16 @@
 #include "core/base/digest.h"
 
-#include <openssl/evp.h>
+// The low-level functions: they are as fast, cannot fail, and do not pull all of libcrypto into the static command line.
+#define OPENSSL_SUPPRESS_DEPRECATED
+#include <openssl/sha.h>
 
 #include <algorithm>
-
-#include "core/base/error.h"
 
 namespace rauha {
 
 struct Sha256::State {
-  EVP_MD_CTX* context = EVP_MD_CTX_new();
-  State() {
-    if (context == nullptr || EVP_DigestInit_ex(context, EVP_sha256(), nullptr) != 1)
-      throw Error("daemon", Code::internal, "sha256: OpenSSL cannot start a digest");
-  }
-  ~State() { EVP_MD_CTX_free(context); }
+  SHA256_CTX context;
+  State() { SHA256_Init(&context); }
 };
 
 Sha256::Sha256() : state_(std::make_unique<State>()) {}
@@ -22,17 +18,14 @@ Sha256::~Sha256() = default;
 Sha256::Sha256(Sha256&&) noexcept = default;
 Sha256& Sha256::operator=(Sha256&&) noexcept = default;
 
-void Sha256::update(const void* data, size_t size) {
-  if (EVP_DigestUpdate(state_->context, data, size) != 1) throw Error("daemon", Code::internal, "sha256: OpenSSL update failed");
-}
+void Sha256::update(const void* data, size_t size) { SHA256_Update(&state_->context, data, size); }
 
 std::string Sha256::finish() {
-  unsigned char bytes[EVP_MAX_MD_SIZE];
-  unsigned size = 0;
-  if (EVP_DigestFinal_ex(state_->context, bytes, &size) != 1) throw Error("daemon", Code::internal, "sha256: OpenSSL final failed");
+  unsigned char bytes[SHA256_DIGEST_LENGTH];
+  SHA256_Final(bytes, &state_->context);
   static constexpr char hex[] = "0123456789abcdef";
   std::string out = "sha256:";
-  for (unsigned i = 0; i < size; ++i) out += {hex[bytes[i] >> 4], hex[bytes[i] & 15]};
+  for (const unsigned char byte : bytes) out += {hex[byte >> 4], hex[byte & 15]};
   return out;
 }
 

@@ -57,7 +57,6 @@ class Daemon final {
   changes::ChangeStore changes_;
   std::unique_ptr<plugin::Registry> registry_;
   ZoneService zones_;
-  changes::ChangeStore changes_;
   TaskService tasks_;
   rpc::Services services_;
   rpc::Listener listener_;

@@ -111,7 +111,7 @@ Task<void> TaskChanges::collect(std::vector<std::string> notes) {
     input.basePath = repoPath_;
     input.startedNs = startedNs_;
     input.ids = ids_;
-    input.protectedPatterns = services_.protectedPatterns;
+    services_.store.prepare(input);
     input.from = from_;
     input.notes = std::move(notes);
     auto collecting = services_.workers.run([&input] { return changes::collect(input); });

@@ -27,7 +27,6 @@ struct ChangeServices {
   changes::ChangeStore& store;
   WorkerPool& workers;
   store::Store& records;
-  std::vector<std::string> protectedPatterns;  // core/base/protected_paths.h
 };
 
 class TaskChanges final {

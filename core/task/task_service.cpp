@@ -46,8 +46,7 @@ void RunningTask::resize(uint16_t rows, uint16_t columns) {
 schema::ByteSink::Client RunningTask::stdin() { return KJ_ASSERT_NONNULL(stdinClient_); }
 
 TaskService::TaskService(kj::Timer& timer, WorkerPool& workers, WorkerPool& imageWorkers, plugin::ImageSource& images, ZoneService& zones,
-                         store::Store& store, evidence::EventBus& events, changes::ChangeStore& changes,
-                         std::vector<std::string> protectedPatterns)
+                         store::Store& store, evidence::EventBus& events, changes::ChangeStore& changes)
     : timer_(timer),
       workers_(workers),
       imageWorkers_(imageWorkers),
@@ -55,7 +54,7 @@ TaskService::TaskService(kj::Timer& timer, WorkerPool& workers, WorkerPool& imag
       zones_(zones),
       store_(store),
       events_(events),
-      changes_{changes, workers, store, std::move(protectedPatterns)},
+      changes_{changes, workers, store},
       tasks_(*this) {}
 
 std::shared_ptr<RunningTask> TaskService::run(TaskRequest request) {

@@ -78,7 +78,7 @@ class TaskService final : private kj::TaskSet::ErrorHandler {
   // All references outlive the service.
   // imageWorkers: only for making images ready, so that slow images never hold up zones.
   TaskService(kj::Timer& timer, WorkerPool& workers, WorkerPool& imageWorkers, plugin::ImageSource& images, ZoneService& zones,
-              store::Store& store, evidence::EventBus& events, changes::ChangeStore& changes, std::vector<std::string> protectedPatterns);
+              store::Store& store, evidence::EventBus& events, changes::ChangeStore& changes);
   // Begins; returns at once. Recorded in the store before anything is built.
   std::shared_ptr<RunningTask> run(TaskRequest request);
   // Closes the records of tasks whose daemon died. Once at start. Returns how many.

@@ -10,7 +10,7 @@ namespace {
 class TaskServiceTest : public testing::CoreFixture {
  protected:
   ~TaskServiceTest() noexcept override {}
-  TaskServiceTest() : tasks_(io_.provider->getTimer(), workers_, workers_, images_, zones_, store_, events_, changes_, {}) {}
+  TaskServiceTest() : tasks_(io_.provider->getTimer(), workers_, workers_, images_, zones_, store_, events_, changes_) {}
   TaskRequest request() {
     TaskRequest r;
     r.id = newId("task");

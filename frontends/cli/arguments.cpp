@@ -179,6 +179,10 @@ void Arguments::positional(const std::string& name, std::optional<std::string>& 
   if (required) option->required();
 }
 
+void Arguments::positionals(const std::string& name, std::vector<std::string>& values, const std::string& help) {
+  state_->app.add_option(name, values, help)->type_name("")->expected(0, -1);
+}
+
 bool Arguments::parse(const Invocation& invocation) {
   auto words = invocation.options;
   if (!asksForHelp(words)) WordCheck(state_->name, state_->declared).check(words);

@@ -34,6 +34,8 @@ class Arguments final {
   void option(const std::string& names, std::optional<std::string>& value, const std::string& placeholder, const std::string& help);
   void repeated(const std::string& names, std::vector<std::string>& values, const std::string& placeholder, const std::string& help);
   void positional(const std::string& name, std::optional<std::string>& value, const std::string& help, bool required);
+  // Everything that is left, none included; declared last.
+  void positionals(const std::string& name, std::vector<std::string>& values, const std::string& help);
 
   // False: --help was asked for and has been printed; the command ends with 0. Also understands --json and --root.
   // Throws Error "usage".

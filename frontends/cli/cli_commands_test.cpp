@@ -102,9 +102,9 @@ TEST_F(Commands, mistakes) {
 TEST_F(Commands, helpNeedsNoDaemon) {
   EXPECT_NE(text({"--help"}).find("sandbox"), std::string::npos);
   EXPECT_NE(text({"help", "exit-codes"}).find("124"), std::string::npos);
-  for (const char* group : {"zone", "policy", "image", "plugin", "daemon"})
+  for (const char* group : {"task", "zone", "policy", "image", "plugin", "daemon"})
     EXPECT_NE(text({group, "--help"}).find("Commands:"), std::string::npos) << group;
-  for (const char* command : {"sandbox", "doctor", "events", "version"})
+  for (const char* command : {"sandbox", "diff", "apply", "doctor", "events", "version"})
     EXPECT_NE(text({command, "--help"}).find("Examples"), std::string::npos) << command;
   EXPECT_NE(text({"zone", "create", "--help"}).find("rauha zone create --name frontend"), std::string::npos);
   EXPECT_NE(text({"help", "sandbox"}).find("--repo-mode"), std::string::npos);

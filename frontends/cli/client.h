@@ -32,6 +32,16 @@ class Client final {
     }
   }
 
+  // For a capability that an earlier call returned. It must not outlive this object.
+  template <typename Promise>
+  auto wait(Promise&& promise) {
+    try {
+      return promise.wait(io_.waitScope);
+    } catch (const kj::Exception& e) {
+      throw translate(e, paths_);
+    }
+  }
+
  private:
   void connect();
   const InstancePaths paths_;

@@ -7,6 +7,9 @@
 namespace rauha::cli {
 
 int sandboxCommand(const Invocation& invocation);
+int diffCommand(const Invocation& invocation);
+int applyCommand(const Invocation& invocation);
+int taskCommand(const Invocation& invocation);
 int zoneCommand(const Invocation& invocation);
 int policyCommand(const Invocation& invocation);
 int imageCommand(const Invocation& invocation);

@@ -23,6 +23,9 @@ struct Command {
 
 constexpr Command kCommands[] = {
     {"sandbox", "run one command in a zone of its own and report what happened", sandboxCommand},
+    {"diff", "show what a task did to its repository", diffCommand},
+    {"apply", "bring a task's changes into the repository", applyCommand},
+    {"task", "list, show, delete, prune finished tasks", taskCommand},
     {"zone", "create, list, show, delete zones", zoneCommand},
     {"policy", "show, validate, apply policies", policyCommand},
     {"image", "list, inspect, import, remove images", imageCommand},
@@ -55,7 +58,8 @@ Options
 
 Examples
   rauha sandbox --image host -- python3 --version
-  rauha sandbox --json --image host --repo-path . --repo-mode ro -- python3 -m pytest -q
+  rauha sandbox --json --image host --repo-path . -- python3 -m pytest -q
+  rauha diff last && rauha apply last
   rauha doctor
 
 `rauha help exit-codes` explains the exit status. The daemon is started when it is needed.

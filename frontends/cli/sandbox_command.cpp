@@ -6,16 +6,19 @@
 #include <capnp/message.h>
 
 #include <csignal>
+#include <cstdlib>
 #include <memory>
 
 #include "core/base/clock.h"
 #include "core/base/kj_error.h"
 #include "core/base/schema_error.h"
 #include "core/evidence/result_json.h"
+#include "frontends/cli/changes/tree.h"
 #include "frontends/cli/commands.h"
 #include "frontends/cli/daemon_start.h"
 #include "frontends/cli/exit_code.h"
 #include "frontends/cli/output.h"
+#include "frontends/cli/remote_changes.h"
 #include "frontends/cli/sandbox_options.h"
 #include "frontends/cli/sandbox_run.h"
 #include "frontends/cli/summary.h"
@@ -93,9 +96,34 @@ Missing fillStandardDescriptors() {
   return missing;
 }
 
+// Change sets name their tree by its path, so that diff and apply find it from wherever they are called.
+std::string absolutePath(const std::string& path) {
+  const std::unique_ptr<char, void (*)(void*)> absolute(realpath(path.c_str(), nullptr), free);
+  return absolute ? std::string(absolute.get()) : path;
+}
+
+// The task that this one goes on from, and its tree. The daemon compares the tree once more with the one that the task saw.
+void openPredecessor(const SandboxOptions& options, SandboxInputs& inputs) {
+  Client client(instancePaths(options.root));
+  const RemoteChanges changes(client, *options.from);
+  const BaseTree base = readBase(changes.info().getBase());
+  inputs.from = changes.taskId();
+  const std::string& path = options.repoPath ? *options.repoPath : base.path;
+  inputs.repository = openRepository(path, false);
+  inputs.repositoryPath = absolutePath(path);
+  Tree(path).mustBe(base);
+}
+
+void openRepositories(const SandboxOptions& options, SandboxInputs& inputs) {
+  if (options.from) return openPredecessor(options, inputs);
+  if (!options.repoPath) return;
+  inputs.repository = openRepository(*options.repoPath, options.repoMode == RepoMode::rw);
+  inputs.repositoryPath = options.repoMode == RepoMode::overlay ? absolutePath(*options.repoPath) : *options.repoPath;
+}
+
 SandboxInputs openInputs(const SandboxOptions& options, bool standardInputMissing) {
   SandboxInputs inputs;
-  if (options.repoPath) inputs.repository = openRepository(*options.repoPath, options.repoMode == RepoMode::rw);
+  openRepositories(options, inputs);
   inputs.image = openImageSource(options.image);
   if (options.policy) inputs.policy = readPolicy(*options.policy);
   inputs.stdinStream =

@@ -8,6 +8,8 @@ namespace rauha::cli {
 namespace {
 
 constexpr const char* kExamples = R"(  rauha sandbox --image host -- python3 --version
+  rauha sandbox --image host --repo-path . -- make test      (then: rauha diff last, rauha apply last)
+  rauha sandbox --image host --from last -- make install
   rauha sandbox --image oci:./layout:v1 --repo-path . --repo-mode ro -- pytest tests/
   rauha sandbox --image host --timeout 30s --env CI=1 --json -- make test
   rauha sandbox --image dir:/srv/rootfs -t -- /bin/sh
@@ -24,22 +26,20 @@ struct Words {
 };
 
 RepoMode repoModeOf(const SandboxOptions& options, const std::optional<std::string>& mode) {
-  if (!options.repoPath) {
+  if (!options.repoPath && !options.from) {
     if (mode) throw usage("--repo-mode " + *mode + " without --repo-path", "add --repo-path DIR, or leave --repo-mode out", "--repo-mode");
     return RepoMode::none;
   }
-  if (options.repoPath->empty()) throw usage("--repo-path is empty", "name a directory: --repo-path .", "--repo-path");
-  if (!mode)
-    throw Error("repository", Code::invalid, "the repository's mode must be named: ro or rw",
-                "add --repo-mode ro (the task cannot change the tree) or --repo-mode rw (it changes the real tree); overlay comes later",
-                "--repo-mode");
+  if (options.repoPath && options.repoPath->empty()) throw usage("--repo-path is empty", "name a directory: --repo-path .", "--repo-path");
+  if (options.from && options.from->empty())
+    throw usage("--from is empty", "name a task: --from last; `rauha task list` has them", "--from");
+  if (options.from && mode && *mode != "overlay")
+    throw usage("--from with --repo-mode " + *mode, "leave --repo-mode out: what a task left is continued in a layer of its own", "--from");
+  if (!mode || *mode == "overlay") return RepoMode::overlay;
   if (*mode == "ro") return RepoMode::ro;
   if (*mode == "rw") return RepoMode::rw;
-  if (*mode == "overlay")
-    throw Error("repository", Code::unsupported, "repository mode overlay is not available in this version",
-                "use --repo-mode ro, or --repo-mode rw on a copy of the tree", "--repo-mode");
-  throw Error("repository", Code::invalid, "repository mode '" + *mode + "' is none of ro, rw, overlay",
-              "use --repo-mode ro or --repo-mode rw", "--repo-mode");
+  throw Error("repository", Code::invalid, "repository mode '" + *mode + "' is none of overlay, ro, rw",
+              "leave --repo-mode out (overlay: the tree stays untouched), or use ro or rw", "--repo-mode");
 }
 
 uint64_t timeoutOf(const std::optional<std::string>& text) {
@@ -77,7 +77,10 @@ std::optional<SandboxOptions> parseSandboxOptions(const Invocation& invocation) 
   arguments.option("--name", options.name, "NAME", "name of the zone (else made from the task's id)");
   arguments.option("--policy", options.policy, "POLICY", "a policy file, or task (default), standard, strict, privileged");
   arguments.option("--repo-path,--repo", options.repoPath, "DIR", "directory that the task sees at /workspace");
-  arguments.option("--repo-mode", words.repoMode, "MODE", "ro: the task cannot change it; rw: changes go through; overlay: later");
+  arguments.option("--repo-mode", words.repoMode, "MODE",
+                   "overlay (default): changes are kept apart, see rauha diff and apply; ro: it cannot change it; rw: changes go through");
+  arguments.option("--from", options.from, "TASK",
+                   "go on from what this task left: an id, a beginning of one, or \"last\"; its repository is used");
   arguments.option("--workdir", options.workdir, "DIR", "working directory in the zone (default: /workspace, or the image's)");
   arguments.repeated("--env", options.env, "KEY=VALUE", "set a variable on top of the image's; may be repeated");
   arguments.option("--timeout", words.timeout, "TIME", "wall clock, with its unit: 30s, 5m (can only shorten the policy's)");

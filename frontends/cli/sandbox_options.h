@@ -10,20 +10,22 @@
 
 namespace rauha::cli {
 
-enum class RepoMode { none, ro, rw };
+enum class RepoMode { none, ro, rw, overlay };
 
 struct SandboxOptions {
   std::optional<std::string> root;
   std::string image;
   std::optional<std::string> name, policy, workdir, user, repoPath;
   RepoMode repoMode = RepoMode::none;
+  // --from: the task to go on from, as the user named it. Its repository is used when repoPath is absent.
+  std::optional<std::string> from;
   std::vector<std::string> env, allowDegraded;
   uint64_t timeoutMs = 0;
   bool keepZone = false, terminal = false, trace = false, json = false;
   std::vector<std::string> command;
 };
 
-// nothing: --help was printed. Throws Error "usage" (and "repository" for a mode that is not available).
+// nothing: --help was printed. Throws Error "usage" (and "repository" for a mode that is none).
 std::optional<SandboxOptions> parseSandboxOptions(const Invocation& invocation);
 
 }  // namespace rauha::cli

@@ -75,7 +75,7 @@ TEST(SandboxOptions, mistakesNameTheOptionWhatWasGivenAndTheRemedy) {
   }
 }
 
-TEST(SandboxOptions, modesThatAreNotThereYet) {
+TEST(SandboxOptions, repositoryModes) {
   auto codeOf = [](std::vector<std::string> options) {
     try {
       parseSandboxOptions(call(std::move(options)));
@@ -84,10 +84,22 @@ TEST(SandboxOptions, modesThatAreNotThereYet) {
     }
     return Code::none;
   };
-  EXPECT_EQ(codeOf({"--repo", "."}), Code::invalid);
-  EXPECT_EQ(codeOf({"--repo", ".", "--repo-mode", "overlay"}), Code::unsupported);
+  EXPECT_EQ(parseSandboxOptions(call({"--repo", "."}))->repoMode, RepoMode::overlay) << "the default leaves the tree untouched";
+  EXPECT_EQ(parseSandboxOptions(call({"--repo", ".", "--repo-mode", "overlay"}))->repoMode, RepoMode::overlay);
+  EXPECT_EQ(parseSandboxOptions(call({"--repo", ".", "--repo-mode", "ro"}))->repoMode, RepoMode::ro);
+  EXPECT_EQ(parseSandboxOptions(call({}))->repoMode, RepoMode::none);
   EXPECT_EQ(codeOf({"--repo", "", "--repo-mode", "ro"}), Code::invalid);
-  EXPECT_EQ(codeOf({"--repo", ".", "--repo-mode", "ro"}), Code::none);
+  EXPECT_EQ(codeOf({"--repo", ".", "--repo-mode", "writable"}), Code::invalid);
+  EXPECT_EQ(codeOf({"--repo-mode", "overlay"}), Code::invalid);
+}
+
+TEST(SandboxOptions, followUps) {
+  const auto options = parseSandboxOptions(call({"--from", "last"}));
+  EXPECT_EQ(options->from, "last");
+  EXPECT_EQ(options->repoMode, RepoMode::overlay);
+  EXPECT_FALSE(options->repoPath);
+  EXPECT_THROW(parseSandboxOptions(call({"--from", "last", "--repo-mode", "ro"})), Error);
+  EXPECT_THROW(parseSandboxOptions(call({"--from", ""})), Error);
 }
 
 }  // namespace

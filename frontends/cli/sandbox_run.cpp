@@ -19,6 +19,20 @@ constexpr auto kIdle = 200 * kj::MILLISECONDS;
 
 capnp::Text::Reader textOf(const std::string& s) { return capnp::Text::Reader(s.c_str(), s.size()); }
 
+schema::RepoMode modeOf(RepoMode mode) {
+  switch (mode) {
+    case RepoMode::ro:
+      return schema::RepoMode::RO;
+    case RepoMode::rw:
+      return schema::RepoMode::RW;
+    case RepoMode::overlay:
+      return schema::RepoMode::OVERLAY;
+    case RepoMode::none:
+      break;
+  }
+  return schema::RepoMode::NONE;
+}
+
 template <typename ListBuilder>
 void setAll(ListBuilder list, const std::vector<std::string>& values) {
   for (size_t i = 0; i < values.size(); ++i) list.set(static_cast<kj::uint>(i), textOf(values[i]));
@@ -92,9 +106,10 @@ void SandboxRun::fill(schema::SandboxRequest::Builder request) const {
     request.setPolicySource(textOf(inputs_.policy->source));
   }
   if (options_.repoMode != RepoMode::none) {
-    request.setRepoMode(options_.repoMode == RepoMode::rw ? schema::RepoMode::RW : schema::RepoMode::RO);
+    request.setRepoMode(modeOf(options_.repoMode));
     request.setRepo(passDescriptor(inputs_.repository.get()));
-    request.setRepoPath(textOf(*options_.repoPath));
+    request.setRepoPath(textOf(inputs_.repositoryPath));
+    if (!inputs_.from.empty()) request.setFrom(textOf(inputs_.from));
   }
   if (inputs_.image) request.setImageSource(passDescriptor(inputs_.image.get()));
   if (options_.workdir) request.setWorkdir(textOf(*options_.workdir));

@@ -10,6 +10,7 @@ namespace rauha::cli {
 namespace {
 
 constexpr kj::uint kRefusalsShown = 5;
+constexpr uint64_t kProtectedShown = 3;
 
 std::string str(capnp::Text::Reader text) { return std::string(text.begin(), text.size()); }
 
@@ -108,6 +109,48 @@ std::string notes(schema::TaskResult::Reader result, const Style& style) {
   return out;
 }
 
+std::string countsText(schema::ChangeTotals::Reader totals) {
+  std::string out;
+  const auto add = [&](uint64_t n, const char* what) {
+    if (n > 0) out += (out.empty() ? "" : ", ") + std::to_string(n) + " " + what;
+  };
+  add(totals.getAdded(), "added");
+  add(totals.getModified(), "modified");
+  add(totals.getDeleted(), "deleted");
+  add(totals.getTypeChanged(), "of another type");
+  add(totals.getRenamed(), "renamed");
+  return out.empty() ? "none" : out;
+}
+
+std::string protectedText(schema::ChangeSet::Reader set) {
+  const uint64_t all = set.getTotals().getProtected();
+  if (all == 0) return {};
+  uint64_t shown = 0;
+  std::string paths;
+  for (const auto change : set.getChanges()) {
+    if (!change.hasProtected() || shown == kProtectedShown) continue;
+    paths += (shown++ == 0 ? "" : ", ") + printable(str(change.getPath()));
+  }
+  if (all > shown) paths += (shown == 0 ? "" : " and ") + std::to_string(all - shown) + (shown == 0 ? "" : " more");
+  return " (can run code here: " + paths + ")";
+}
+
+// What became of the repository, and how to go on.
+std::string changesLines(schema::TaskResult::Reader result, const Style& style) {
+  if (!result.hasChanges()) return {};
+  const auto set = result.getChanges();
+  const std::string task = printable(str(result.getTaskId())), protectedOnes = protectedText(set), counts = countsText(set.getTotals());
+  std::string out = style.paint(Colour::dim, "rauha: changes: ") + counts + style.paint(Colour::yellow, protectedOnes);
+  if (set.getKept() && counts != "none") out += style.paint(Colour::dim, " — rauha diff " + task + ", rauha apply " + task);
+  out += "\n";
+  if (!set.getKept())
+    out += style.paint(Colour::yellow, "rauha: warning: ") + "the changes were not kept: " + printable(str(set.getKeptNote())) + "\n";
+  if (set.getHostTree() == schema::HostTree::CHANGED)
+    out += style.paint(Colour::yellow, "rauha: warning: ") + "the host's tree changed while the task ran\n";
+  for (const auto note : set.getNotes()) out += style.paint(Colour::yellow, "rauha: warning: ") + printable(str(note)) + "\n";
+  return out;
+}
+
 // Live output was whole here; what is cut is the stored result.
 std::string evidenceGaps(schema::TaskResult::Reader result, const Style& style) {
   std::string out;
@@ -143,8 +186,8 @@ std::string stages(schema::TaskResult::Reader result, const Style& style) {
 }  // namespace
 
 std::string summaryOf(schema::TaskResult::Reader result, const Style& style) {
-  return errorLines(result, style) + endLine(result, style) + weakerLine(result, style) + notes(result, style) + refusals(result, style) +
-         evidenceGaps(result, style) + stages(result, style);
+  return errorLines(result, style) + endLine(result, style) + weakerLine(result, style) + notes(result, style) + changesLines(result, style) +
+         refusals(result, style) + evidenceGaps(result, style) + stages(result, style);
 }
 
 }  // namespace rauha::cli

@@ -54,6 +54,29 @@ TEST_F(Summary, manyRefusalsAreCounted) {
   EXPECT_NE(text().find("and 4 more"), std::string::npos) << text();
 }
 
+TEST_F(Summary, changesAndHowToGoOn) {
+  result.setTaskId("task_x");
+  auto set = result.initChanges();
+  EXPECT_NE(text().find("rauha: changes: none\n"), std::string::npos) << text();
+  set.setKept(true);
+  set.initTotals().setAdded(3);
+  set.getTotals().setModified(1);
+  set.getTotals().setProtected(2);
+  auto change = set.initChanges(1)[0];
+  change.setPath(".git/hooks/\x1b");
+  change.setProtected("git hook");
+  set.initNotes(1).set(0, "the base was copied");
+  EXPECT_NE(
+      text().find(
+          "rauha: changes: 3 added, 1 modified (can run code here: .git/hooks/\\x1b and 1 more) — rauha diff task_x, rauha apply task_x\n"),
+      std::string::npos)
+      << text();
+  EXPECT_NE(text().find("rauha: warning: the base was copied\n"), std::string::npos);
+  set.setKept(false);
+  set.setKeptNote("too large");
+  EXPECT_NE(text().find("not kept: too large"), std::string::npos);
+}
+
 TEST_F(Summary, errorComesWithItsRemedy) {
   result.setStatus(schema::TaskStatus::RUNTIME_ERROR);
   auto error = result.initError();

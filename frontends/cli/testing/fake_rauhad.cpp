@@ -21,6 +21,7 @@
 #include "core/base/error.h"
 #include "core/base/fd.h"
 #include "core/base/schema_error.h"
+#include "frontends/cli/testing/fake_changes.h"
 
 namespace rauha {
 namespace {
@@ -142,8 +143,8 @@ class InputServer final : public schema::ByteSink::Server {
 
 class FakeRauha final : public schema::Rauha::Server {
  public:
-  FakeRauha(kj::Timer& timer, const Journal& journal, kj::PromiseFulfiller<void>& leave)
-      : timer_(timer), journal_(journal), leave_(leave) {}
+  FakeRauha(kj::Timer& timer, const Journal& journal, kj::PromiseFulfiller<void>& leave, std::string root)
+      : timer_(timer), journal_(journal), leave_(leave), root_(std::move(root)) {}
 
   kj::Promise<void> hello(HelloContext context) override {
     fillServer(context.getResults().initServer());
@@ -260,9 +261,50 @@ class FakeRauha final : public schema::Rauha::Server {
     leave_.fulfill();
     return kj::READY_NOW;
   }
+  kj::Promise<void> listTasks(ListTasksContext context) override {
+    journal_.note("listTasks limit=" + std::to_string(context.getParams().getLimit()));
+    context.getResults().initOutcome().setOk();
+    fillSummary(context.getResults().initTasks(1)[0], root_);
+    return kj::READY_NOW;
+  }
+  kj::Promise<void> showTask(ShowTaskContext context) override {
+    if (refused(context.getParams().getTaskId(), context.getResults().initOutcome())) return kj::READY_NOW;
+    auto result = context.getResults().initResult();
+    result.setTaskId(kFakeTask);
+    result.setStdout("out");
+    return kj::READY_NOW;
+  }
+  kj::Promise<void> deleteTask(DeleteTaskContext context) override {
+    refused(context.getParams().getTaskId(), context.getResults().initOutcome());
+    journal_.note("deleteTask " + str(context.getParams().getTaskId()));
+    return kj::READY_NOW;
+  }
+  kj::Promise<void> pruneTasks(PruneTasksContext context) override {
+    const auto params = context.getParams();
+    journal_.note("pruneTasks age=" + std::to_string(params.getOlderThanMs()) + " bytes=" + std::to_string(params.getMaxBytes()) +
+                  (params.getDryRun() ? " dry" : ""));
+    context.getResults().initOutcome().setOk();
+    fillSummary(context.getResults().initTasks(1)[0], root_);
+    context.getResults().setFreedBytes(4 << 20);
+    return kj::READY_NOW;
+  }
+  kj::Promise<void> openChanges(OpenChangesContext context) override {
+    if (refused(context.getParams().getTaskId(), context.getResults().initOutcome())) return kj::READY_NOW;
+    context.getResults().setTaskId(kFakeTask);
+    context.getResults().setChanges(fakeChanges(root_));
+    return kj::READY_NOW;
+  }
   void breakMachine() { broken_ = true; }
 
  private:
+  // Does it know the task?
+  static bool refused(capnp::Text::Reader task, schema::Outcome::Builder outcome) {
+    outcome.setOk();
+    if (task == "last" || str(task).rfind("task_0", 0) == 0) return false;
+    writeOutcome(outcome, Error("task", Code::notFound, "no task '" + str(task) + "'", "see `rauha task list`", str(task)));
+    return true;
+  }
+
   void note(schema::SandboxRequest::Reader request) const {
     std::string line = "sandbox image=" + str(request.getImage()) + " timeout=" + std::to_string(request.getTimeoutMs()) +
                        " stdin=" + (request.getStdin() ? "1" : "0");
@@ -271,6 +313,8 @@ class FakeRauha final : public schema::Rauha::Server {
     if (request.getTerminal()) line += " tty=" + std::to_string(request.getRows()) + "x" + std::to_string(request.getColumns());
     if (request.hasUser()) line += " user=" + str(request.getUser());
     for (const auto layer : request.getAllowDegraded()) line += " degraded:" + str(layer);
+    if (request.hasRepo()) line += " repo=" + std::to_string(static_cast<int>(request.getRepoMode())) + ":" + str(request.getRepoPath());
+    if (request.hasFrom()) line += " from=" + str(request.getFrom());
     journal_.note(line);
   }
 
@@ -391,6 +435,7 @@ class FakeRauha final : public schema::Rauha::Server {
   kj::Timer& timer_;
   const Journal& journal_;
   kj::PromiseFulfiller<void>& leave_;
+  const std::string root_;
   kj::Vector<kj::Own<TaskState>> tasks_;
   bool broken_ = false;
 };
@@ -462,11 +507,11 @@ Mode readMode(const std::string& root) {
 
 // Coroutine: everything by reference outlives the loop, it belongs to main.
 Task<void> serve(kj::ConnectionReceiver& receiver, kj::Timer& timer, const Journal& journal, kj::PromiseFulfiller<void>& leave,
-                 kj::Vector<kj::Own<Peer>>& peers, const Mode& mode) {
+                 kj::Vector<kj::Own<Peer>>& peers, const Mode& mode, const std::string& root) {
   for (int i = 0;; ++i) {
     auto stream = co_await receiver.accept();
     if (i < mode.refuse) continue;
-    auto server = kj::heap<FakeRauha>(timer, journal, leave);
+    auto server = kj::heap<FakeRauha>(timer, journal, leave, root);
     if (mode.broken) server->breakMachine();
     peers.add(kj::heap<Peer>(kj::mv(stream), kj::mv(server)));
   }
@@ -517,7 +562,7 @@ int run(int argc, char** argv) {
   readyFd.reset();
   auto leave = kj::newPromiseAndFulfiller<void>();
   kj::Vector<kj::Own<Peer>> peers;
-  auto loop = serve(*receiver, io.provider->getTimer(), journal, *leave.fulfiller, peers, mode).promise();
+  auto loop = serve(*receiver, io.provider->getTimer(), journal, *leave.fulfiller, peers, mode, root).promise();
   // A test that dies must not leave its daemon behind.
   auto limit = io.provider->getTimer().afterDelay(120 * kj::SECONDS);
   loop.exclusiveJoin(kj::mv(leave.promise)).exclusiveJoin(kj::mv(limit)).wait(io.waitScope);

@@ -1,0 +1,61 @@
+#pragma once
+// What `rauha diff` prints: both sides of each change loaded within limits, as text for people, a patch for git, counts, or names.
+//
+// Old content is the host's file, as the caller may read it now; when that is not what the task saw, the text says so and the comparison is
+// with what is there. Output that goes to a terminal has its control characters escaped; elsewhere bytes are what they are.
+
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "frontends/cli/changes/change.h"
+#include "frontends/cli/changes/patch.h"
+#include "frontends/cli/changes/tree.h"
+#include "frontends/cli/output.h"
+
+namespace rauha::cli {
+
+struct Loaded {
+  Side before, after;
+  std::string omitted;       // content is not here, and why; sides are then not to be compared
+  bool hostDiffers = false;  // the host's file is not what the task saw
+};
+// tree: null when the host's tree is not there. limit: bytes a side. Throws Error when the layer cannot be read.
+Loaded loadSides(const Change& change, const Tree* tree, ContentSource& source, uint64_t limit);
+
+class DiffPrinter final {
+ public:
+  using Write = std::function<void(std::string_view)>;
+  // note: lines for standard error. terminal: escape what could steer it.
+  DiffPrinter(const Tree* tree, ContentSource& source, Write out, Write note, bool terminal, const Style& style)
+      : tree_(tree), source_(source), out_(std::move(out)), note_(std::move(note)), terminal_(terminal), style_(style) {}
+
+  void text(const std::vector<const Change*>& changes, bool all);
+  // False: a change's content is missing in it; named in a note.
+  bool patch(const std::vector<const Change*>& changes);
+  void stat(const std::vector<const Change*>& changes, bool all);
+  void names(const std::vector<const Change*>& changes);
+
+ private:
+  void oneText(const Change& change);
+  std::string shown(const std::string& path) const;
+  void putDiff(const std::string& diff);
+  void noiseLines(const std::vector<const Change*>& changes);
+
+  const Tree* tree_;
+  ContentSource& source_;
+  Write out_, note_;
+  bool terminal_;
+  const Style& style_;
+};
+
+// Protected ones first, else as they are.
+std::vector<const Change*> protectedFirst(std::vector<const Change*> changes);
+// "A", "M", "D", "T", "R"
+char letterOf(ChangeKind kind);
+// "mode 0644 -> 0755, owner 0:0 -> 1000:1000": what differs beside content.
+std::string metadataText(const Change& change);
+
+}  // namespace rauha::cli

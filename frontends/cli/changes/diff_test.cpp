@@ -1,0 +1,202 @@
+// What `rauha diff` shows of a change set: text, counts, and a patch that the real `git apply` turns the host's tree into the task's with.
+#include "frontends/cli/changes/diff.h"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+
+#include "core/base/error.h"
+#include "frontends/cli/changes/testing/trees.h"
+
+namespace rauha::cli::testing {
+namespace {
+
+namespace fs = std::filesystem;
+
+class Diff : public Trees {
+ protected:
+  enum class Form { text, all, stat, names, patch };
+  std::string diff(Form form, bool terminal = false, bool withTree = true) {
+    out_.clear();
+    notes_.clear();
+    set_ = changes();
+    for (auto& change : set_.changes)
+      if (change.path.find("__pycache__") != std::string::npos) change.noise = "__pycache__";
+    return print(set_, form, terminal, withTree);
+  }
+  std::string print(const ChangeSet& set, Form form, bool terminal = false, bool withTree = true) {
+    const Tree tree(top_ + "/host");
+    DirectorySource source(top_ + "/task");
+    const Style style(-1);
+    DiffPrinter printer(
+        withTree ? &tree : nullptr, source, [this](std::string_view text) { out_ += text; },
+        [this](std::string_view text) { notes_ += std::string(text) + "\n"; }, terminal, style);
+    const auto chosen = selectChanges(set, {});
+    if (form == Form::stat) printer.stat(chosen, false);
+    if (form == Form::names) printer.names(chosen);
+    if (form == Form::patch) whole_ = printer.patch(chosen);
+    if (form == Form::text || form == Form::all) printer.text(chosen, form == Form::all);
+    return out_;
+  }
+  bool has(const std::string& text) const { return out_.find(text) != std::string::npos; }
+
+  // What git makes of the patch, compared without what it cannot carry.
+  void expectGitGivesTheSame() {
+    const std::string patch = diff(Form::patch);
+    std::ofstream(top_ + "/patch", std::ios::binary) << patch;
+    ASSERT_EQ(
+        system(("cd " + top_ + " && rm -rf git && cp -a host git && cd git && git apply --whitespace=nowarn ../patch 2>../log").c_str()), 0)
+        << patch << std::ifstream(top_ + "/log").rdbuf();
+    const auto plain = [](const std::string& top) {
+      Listing out;
+      for (const auto& entry : fs::recursive_directory_iterator(top)) {
+        const auto status = entry.symlink_status();
+        const std::string path = entry.path().string().substr(top.size() + 1);
+        if (fs::is_symlink(status)) out[path] = "-> " + fs::read_symlink(entry.path()).string();
+        if (!fs::is_regular_file(status)) continue;
+        std::ifstream in(entry.path(), std::ios::binary);
+        const bool executable = (status.permissions() & fs::perms::owner_exec) != fs::perms::none;
+        out[path] = (executable ? "x " : "- ") + std::string(std::istreambuf_iterator<char>(in), {});
+      }
+      return out;
+    };
+    EXPECT_EQ(plain(top_ + "/git"), plain(top_ + "/task"));
+  }
+
+  std::string out_, notes_;
+  bool whole_ = true;
+};
+
+TEST_F(Diff, text) {
+  put("host", "a", "one\ntwo\n");
+  put("host", "bin", std::string("x\0y", 3));
+  put("host", "gone", "bye\n");
+  begin();
+  put("task", "a", "one\n2\n");
+  put("task", "bin", std::string("x\0yz", 4));
+  put("task", ".git/hooks/pre-commit", "#!/bin/sh\n", 0755);
+  put("task", "__pycache__/m.pyc", "x");
+  fs::remove(at("task", "gone"));
+  diff(Form::text);
+  EXPECT_TRUE(has("--- a/a\n+++ b/a\n@@ -1,2 +1,2 @@\n one\n-two\n+2\n")) << out_;
+  EXPECT_TRUE(has("Binary files a/bin and b/bin differ (3 -> 4 bytes)")) << out_;
+  EXPECT_TRUE(has("# gone: deleted file\n")) << out_;
+  EXPECT_TRUE(has("# .git/hooks/pre-commit: new file, protected: git hook\n")) << out_;
+  EXPECT_LT(out_.find("pre-commit"), out_.find("--- a/a"));
+  EXPECT_TRUE(has("# __pycache__: ")) << out_;
+  EXPECT_FALSE(has("m.pyc"));
+  diff(Form::all);
+  EXPECT_TRUE(has("m.pyc"));
+}
+
+TEST_F(Diff, counts) {
+  put("host", "a", "one\ntwo\n");
+  begin();
+  put("task", "a", "one\n2\n3\n");
+  put("task", "b", std::string("\0", 1));
+  chmod(at("task", "a").c_str(), 0755);
+  diff(Form::stat);
+  EXPECT_TRUE(has(" a | 3 ++-\n")) << out_;
+  EXPECT_TRUE(has(" b | Bin 0 -> 1 bytes\n")) << out_;
+  diff(Form::names);
+  EXPECT_EQ(out_, "M\ta\nA\tb\n");
+}
+
+TEST_F(Diff, terminalIsNotSteered) {
+  put("host", "a", "x\n");
+  begin();
+  put("task", "a", "\x1b[2J\ttab\xff\n");
+  put("task", "n\x1b[1m", "x\n");
+  diff(Form::text, true);
+  EXPECT_FALSE(has("\x1b"));
+  EXPECT_TRUE(has("+\\x1b[2J\ttab")) << out_;
+  diff(Form::text, false);
+  EXPECT_TRUE(has("+\x1b[2J\ttab\xff\n")) << "into a pipe it is what it is";
+}
+
+TEST_F(Diff, hostsFileIsNotWhatItWas) {
+  put("host", "a", "one\n");
+  put("host", "b", "one\n");
+  begin();
+  put("task", "a", "task\n");
+  put("task", "b", "task\n");
+  const ChangeSet set = changes();
+  put("host", "a", "user\n");
+  fs::remove(at("host", "b"));
+  print(set, Form::text);
+  EXPECT_TRUE(has("# a: changed, the host's file changed since the task began\n")) << out_;
+  EXPECT_TRUE(has("-user\n+task\n")) << "compared with what is there";
+  EXPECT_TRUE(has("# b: changed, the host's file changed since the task began, the host's file cannot be read")) << out_;
+  print(set, Form::patch);
+  EXPECT_FALSE(whole_);
+  EXPECT_NE(notes_.find("not in the patch: b"), std::string::npos) << notes_;
+  out_.clear();
+  print(set, Form::text, false, false);
+  EXPECT_TRUE(has("the host's tree is not there")) << out_;
+}
+
+TEST_F(Diff, hostsLinkIsNotFollowed) {
+  put("host", "a", "one\n");
+  begin();
+  put("task", "a", "task\n");
+  const ChangeSet set = changes();
+  fs::remove(at("host", "a"));
+  link("host", "a", "/etc/passwd");
+  print(set, Form::text);
+  EXPECT_FALSE(has("root:"));
+}
+
+TEST_F(Diff, whatAPatchCannotSay) {
+  put("host", "a", "one\n");
+  begin();
+  directory("task", "empty");
+  put("task", "secret", "x\n", 0600);
+  put("task", ".git/index", "x");
+  ASSERT_EQ(mkfifo(at("task", "pipe").c_str(), 0600), 0);
+  diff(Form::patch);
+  EXPECT_NE(notes_.find("empty directory: empty"), std::string::npos) << notes_;
+  EXPECT_NE(notes_.find("mode 0600: secret"), std::string::npos) << notes_;
+  EXPECT_NE(notes_.find("special file: pipe"), std::string::npos) << notes_;
+  EXPECT_NE(notes_.find("which git apply refuses: .git"), std::string::npos) << notes_;
+  EXPECT_FALSE(has(".git/index"));
+  EXPECT_TRUE(whole_);
+}
+
+TEST_F(Diff, gitAppliesThePatch) {
+  put("host", "a", "one\ntwo\n");
+  put("host", "d/x", "x\n");
+  put("host", "f", "f\n");
+  put("host", "run", "#!/bin/sh\n");
+  link("host", "l", "a");
+  begin();
+  put("task", "a", "one\r\n2");
+  put("task", "bin", std::string("\0\1\2", 3));
+  put("task", "n\new/-rf \"q\"", "x\n");
+  fs::remove_all(at("task", "d"));
+  put("task", "d", "a file\n");
+  fs::remove(at("task", "f"));
+  put("task", "f/x", "a directory\n");
+  chmod(at("task", "run").c_str(), 0755);
+  fs::remove(at("task", "l"));
+  link("task", "l", "run");
+  expectGitGivesTheSame();
+}
+
+TEST_F(Diff, gitAppliesRandomPatches) {
+  for (unsigned seed = 1; seed <= 30; ++seed) {
+    std::mt19937 random(seed);
+    fs::remove_all(top_ + "/host");
+    fs::create_directory(top_ + "/host");
+    scribble(top_ + "/host", random, 40);
+    begin();
+    scribble(top_ + "/task", random, 20);
+    expectGitGivesTheSame();
+    if (HasFailure()) return;
+  }
+}
+
+}  // namespace
+}  // namespace rauha::cli::testing

@@ -56,6 +56,11 @@ struct PluginInfo {
   loaded @7 :Bool;
   refusal @8 :Text;                      # why it was refused or is not in use; absent when loaded
   capabilities @9 :List(Text);
+  isolation @10 :Text;                   # "none": it runs in the daemon; "process": in a process of its own
+  pid @11 :Int32;                        # of that process; 0: none runs
+  restarts @12 :UInt32;                  # how often that process was started again
+  confinement @13 :List(Text);           # what confines that process, as it was armed, one line each
+  lastEnd @14 :Text $Json.name("last_end");  # how that process ended last: "ended by SIGSEGV"; absent: never
 }
 
 interface TaskHandle {

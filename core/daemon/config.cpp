@@ -220,8 +220,59 @@ class Reader {
     if (!out.sha256.empty() && !isSha256("sha256:" + out.sha256))
       refuse(*section.get("sha256"), prefix + "sha256", "must be 64 lower-case hex digits");
     if (const auto* claimed = section.get("schemes")) out.schemes = schemes(*claimed, prefix + "schemes");
-    out.toml = textOf(section, {"sha256", "schemes"});
+    isolation(section, prefix, out);
+    out.toml = textOf(section, {"sha256", "schemes", "isolation", "process"});
     config_.plugins[name] = std::move(out);
+  }
+
+  void isolation(const toml::table& t, const std::string& prefix, PluginSection& out) const {
+    std::string kind = "none";
+    text(t, "isolation", prefix, kind);
+    if (kind != "none" && kind != "process") refuse(*t.get("isolation"), prefix + "isolation", "must be \"none\" or \"process\"");
+    if (kind == "process") out.isolation = plugin::defaultIsolation();
+    if (const auto* process = section(t, "process")) {
+      if (kind != "process") refuse(*t.get("process"), prefix + "process", "means nothing without isolation = \"process\"");
+      processTable(*process, prefix + "process.", *out.isolation);
+    }
+  }
+  void processTable(const toml::table& t, const std::string& prefix, plugin::ProcessIsolation& out) const {
+    refuseUnknown(t, {"network", "capabilities", "read", "memory"}, prefix);
+    if (const auto* node = t.get("network")) {
+      if (!node->is_boolean()) refuse(*node, prefix + "network", "must be true or false");
+      out.network = *node->value<bool>();
+    }
+    if (const auto* node = t.get("capabilities")) {
+      out.capabilities = 0;
+      for (const auto& [item, value] : strings(*node, prefix + "capabilities", "must be an array of names such as \"chown\"")) {
+        try {
+          out.capabilities |= 1ull << plugin::isolationCapability(value);
+        } catch (const Error& e) {
+          refuse(*item, prefix + "capabilities", e.text(), e.hint());
+        }
+      }
+    }
+    if (const auto* node = t.get("read"))
+      for (const auto& [item, value] : strings(*node, prefix + "read", "must be an array of absolute paths")) {
+        if (value.empty() || value.front() != '/' || value == "/" || value.back() == '/' ||
+            (value + "/").find("/../") != std::string::npos || value.find("//") != std::string::npos)
+          refuse(*item, prefix + "read", "'" + value + "' is not an absolute path below /", "write it without //, .. and a / at the end");
+        out.read.push_back(value);
+      }
+    if (t.get("memory") == nullptr) return;
+    std::string size;
+    text(t, "memory", prefix, size);
+    const auto bytes = parseBytes(size);
+    if (!bytes || *bytes < (64u << 20)) refuse(*t.get("memory"), prefix + "memory", "'" + size + "' is not a size of at least 64MiB");
+    out.memoryBytes = *bytes;
+  }
+  std::vector<std::pair<const toml::node*, std::string>> strings(const toml::node& node, const std::string& key, const char* why) const {
+    std::vector<std::pair<const toml::node*, std::string>> out;
+    if (!node.is_array()) refuse(node, key, why);
+    for (const auto& item : *node.as_array()) {
+      if (!item.is_string()) refuse(item, key, why);
+      out.emplace_back(&item, *item.value<std::string>());
+    }
+    return out;
   }
 
   const std::string& source_;

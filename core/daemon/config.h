@@ -6,12 +6,17 @@
 //              directories = ["/usr/lib/rauha/plugins"]   allow_unsafe_directories = false
 //              images may be a list: ["image-oci", "dir-snapshot"]. At most one of it has no schemes and gets what no other claims.
 //   [changes]  keep = "7d"   keep_bytes = "2GiB"   max_changes = 300000   protected = ["Makefile", "*.mk"]
-//   [plugin.NAME]  sha256 = "…"   schemes = ["snapshot"] (image plugins); everything else goes to the plugin as its own configuration
+//   [plugin.NAME]  sha256 = "…"   schemes = ["snapshot"] (image plugins)   isolation = "none" or "process"; everything else goes to the
+//                  plugin as its own configuration
+//   [plugin.NAME.process]  with isolation = "process": network = false   capabilities = ["chown", …]   read = ["/srv"]   memory = "2GiB"
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
+
+#include "core/plugin/remote/isolation.h"
 
 namespace rauha {
 
@@ -19,6 +24,7 @@ struct PluginSection {
   std::string toml;    // the plugin's own keys, as TOML text
   std::string sha256;  // pin of the file, "" for none
   std::vector<std::string> schemes;
+  std::optional<plugin::ProcessIsolation> isolation;  // isolation = "process"
 };
 
 // Of what tasks did to repositories that they saw in overlay mode.

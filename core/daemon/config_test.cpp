@@ -106,6 +106,35 @@ TEST(Config, SeveralImagePlugins) {
   EXPECT_EQ(refusal("[plugin.b]\nschemes = ['snap']\n"), "x.toml:2: plugin.b.schemes: the plugin is not in plugins.images");
 }
 
+TEST(Config, AProcessForAPlugin) {
+  EXPECT_FALSE(parseConfig("[plugin.image-oci]\nisolation = 'none'\n", "x").plugins.at("image-oci").isolation);
+  const auto plain = *parseConfig("[plugin.image-oci]\nisolation = 'process'\nx = 1\n", "x").plugins.at("image-oci").isolation;
+  EXPECT_FALSE(plain.network);
+  EXPECT_EQ(plugin::capabilityNames(plain.capabilities), "chown, dac_override, fowner, fsetid, mknod, setfcap");
+  const std::string wide =
+      "[plugin.p]\nisolation = 'process'\nown = 1\n[plugin.p.process]\nnetwork = true\ncapabilities = ['chown']\nread = ['/srv']\nmemory = '1GiB'\n";
+  const Config c = parseConfig(wide, "x");
+  const PluginSection& p = c.plugins.at("p");
+  EXPECT_TRUE(p.isolation->network);
+  EXPECT_EQ(p.isolation->capabilities, 1u);
+  EXPECT_EQ(p.isolation->read, std::vector<std::string>{"/srv"});
+  EXPECT_EQ(p.isolation->memoryBytes, 1u << 30);
+  EXPECT_EQ(p.toml.find("process"), std::string::npos) << "these keys are the daemon's";
+  EXPECT_NE(p.toml.find("own = 1"), std::string::npos);
+
+  const std::string process = "[plugin.p]\nisolation = 'process'\n[plugin.p.process]\n";
+  EXPECT_EQ(refusal("[plugin.p]\nisolation = 'vm'\n"), "x.toml:2: plugin.p.isolation: must be \"none\" or \"process\"");
+  EXPECT_EQ(refusal("[plugin.p.process]\nnetwork = true\n"), "x.toml:1: plugin.p.process: means nothing without isolation = \"process\"");
+  EXPECT_EQ(refusal(process + "speed = 1\n"), "x.toml:4: plugin.p.process.speed: unknown key");
+  EXPECT_EQ(refusal(process + "network = 1\n"), "x.toml:4: plugin.p.process.network: must be true or false");
+  EXPECT_EQ(refusal(process + "capabilities = ['sys_admin']\n"),
+            "x.toml:4: plugin.p.process.capabilities: a plugin's process cannot have the capability sys_admin");
+  for (const char* path : {"/", "srv", "/srv/", "/srv/../etc", "//srv"})
+    EXPECT_EQ(refusal(process + "read = ['" + path + "']\n"),
+              "x.toml:4: plugin.p.process.read: '" + std::string(path) + "' is not an absolute path below /");
+  EXPECT_EQ(refusal(process + "memory = '1MiB'\n"), "x.toml:4: plugin.p.process.memory: '1MiB' is not a size of at least 64MiB");
+}
+
 // A plugin parses its own section and names lines in its refusals: they must be those of the operator's file.
 TEST(Config, PluginsSeeTheLinesOfTheFile) {
   const Config c = parseConfig(

@@ -109,6 +109,7 @@ plugin::PluginConfig Daemon::pluginConfig() const {
     if (const auto it = config_.plugins.find(name); it != config_.plugins.end()) {
       enabled.toml = it->second.toml;
       enabled.schemes = it->second.schemes;
+      enabled.isolation = it->second.isolation;
       if (!it->second.sha256.empty()) enabled.sha256 = "sha256:" + it->second.sha256;
     }
     out.enabled.push_back(std::move(enabled));

@@ -10,7 +10,7 @@
 namespace rauha::plugin {
 
 // Throw Error of class "plugin" when the table is missing, too small, or lacks a function.
-std::unique_ptr<Backend> adaptBackend(std::shared_ptr<LoadedPlugin> plugin);
-std::unique_ptr<ImageSource> adaptImages(std::shared_ptr<LoadedPlugin> plugin);
+std::unique_ptr<Backend> adaptBackend(std::shared_ptr<PluginInstance> plugin);
+std::unique_ptr<ImageSource> adaptImages(std::shared_ptr<PluginInstance> plugin);
 
 }  // namespace rauha::plugin

@@ -157,7 +157,7 @@ ZoneHandle takeHandle(const rauha_zone_handle& raw, bool usernsHost) {
 
 class PluginBackend final : public Backend {
  public:
-  explicit PluginBackend(std::shared_ptr<LoadedPlugin> plugin)
+  explicit PluginBackend(std::shared_ptr<PluginInstance> plugin)
       : plugin_(std::move(plugin)),
         table_(readTable<rauha_backend_v1>(plugin_->table(RAUHA_BACKEND_V1), kTableV1, "table " RAUHA_BACKEND_V1)) {
     const auto need = [](bool present, const char* function) {
@@ -253,13 +253,13 @@ class PluginBackend final : public Backend {
     }
   }
 
-  const std::shared_ptr<LoadedPlugin> plugin_;
+  const std::shared_ptr<PluginInstance> plugin_;
   const rauha_backend_v1 table_;
 };
 
 }  // namespace
 
-std::unique_ptr<Backend> adaptBackend(std::shared_ptr<LoadedPlugin> plugin) {
+std::unique_ptr<Backend> adaptBackend(std::shared_ptr<PluginInstance> plugin) {
   const std::string name = plugin->name();
   try {
     return std::make_unique<PluginBackend>(std::move(plugin));

@@ -25,6 +25,8 @@ class HostServices final {
 
   const std::string& plugin() const noexcept { return plugin_; }
   const rauha_host* table() const noexcept { return &table_; }
+  // Events that were lost before they got here.
+  void countDropped(uint64_t events) noexcept { dropped_.fetch_add(events, std::memory_order_relaxed); }
   uint64_t eventsDropped() const noexcept { return dropped_.load(std::memory_order_relaxed); }
   void log(LogLevel level, std::string_view text) const noexcept;
   // A table by id, or null. This daemon has none yet: what needs one is refused before it is made.

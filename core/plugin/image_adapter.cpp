@@ -200,7 +200,7 @@ rauha_image_request requestView(const ImageRequest& request) {
 
 class PluginImages final : public ImageSource {
  public:
-  explicit PluginImages(std::shared_ptr<LoadedPlugin> plugin)
+  explicit PluginImages(std::shared_ptr<PluginInstance> plugin)
       : plugin_(std::move(plugin)), table_(readTable<rauha_image_v1>(plugin_->table(RAUHA_IMAGE_V1), kTableV1, "table " RAUHA_IMAGE_V1)) {
     const auto need = [](bool present, const char* function) {
       if (!present) throw Error("plugin", Code::invalid, std::string("table " RAUHA_IMAGE_V1 " has no ") + function);
@@ -283,13 +283,13 @@ class PluginImages final : public ImageSource {
     }
   }
 
-  const std::shared_ptr<LoadedPlugin> plugin_;
+  const std::shared_ptr<PluginInstance> plugin_;
   const rauha_image_v1 table_;
 };
 
 }  // namespace
 
-std::unique_ptr<ImageSource> adaptImages(std::shared_ptr<LoadedPlugin> plugin) {
+std::unique_ptr<ImageSource> adaptImages(std::shared_ptr<PluginInstance> plugin) {
   const std::string name = plugin->name();
   try {
     return std::make_unique<PluginImages>(std::move(plugin));

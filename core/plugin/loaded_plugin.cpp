@@ -15,10 +15,14 @@ void makeDirectory(const std::string& path) {
 
 }  // namespace
 
+void makePluginDirectory(const std::string& stateDir, const std::string& name) {
+  makeDirectory(stateDir + "/plugins");
+  makeDirectory(stateDir + "/plugins/" + name);
+}
+
 LoadedPlugin::LoadedPlugin(OpenedPlugin opened, const PluginConfig& config, const std::string& toml, HostCallbacks callbacks)
     : opened_(std::move(opened)), host_(opened_.note.name, config, std::move(callbacks)) {
-  makeDirectory(config.stateDir + "/plugins");
-  makeDirectory(config.stateDir + "/plugins/" + name());
+  makePluginDirectory(config.stateDir, opened_.note.name);
   const CallOptions options;
   PluginCall call(host_, options, "plugin", "create");
   rauha_instance* made = nullptr;

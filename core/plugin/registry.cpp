@@ -11,6 +11,7 @@
 #include "core/plugin/image_router.h"
 #include "core/plugin/loaded_plugin.h"
 #include "core/plugin/loader.h"
+#include "core/plugin/remote/remote_plugin.h"
 
 namespace rauha::plugin {
 namespace {
@@ -66,7 +67,7 @@ void refuse(PluginRecord& record, const Error& e) {
 struct Registry::State {
   struct Slot {
     PluginRecord record;
-    std::shared_ptr<LoadedPlugin> plugin;
+    std::shared_ptr<PluginInstance> plugin;
     std::unique_ptr<Backend> backend;
     std::unique_ptr<ImageSource> images;
     std::vector<std::string> schemes;  // as enabled
@@ -131,6 +132,7 @@ struct Registry::State {
     InspectedPlugin inspected = inspectPlugin(slot.record.path, rules, pinOf(enabled));
     fillFromNote(slot.record, inspected.note);
     slot.record.weaknesses = inspected.file.weaknesses;
+    if (enabled.isolation) return startInto(slot, enabled, std::move(inspected));
     OpenedPlugin opened = openPlugin(std::move(inspected));
     slot.record.interfaces = opened.provides;
     slot.record.license = opened.license;
@@ -144,6 +146,21 @@ struct Registry::State {
     if (kind != "image" && !slot.schemes.empty())
       throw Error("plugin", Code::invalid, slot.record.path + " is of kind " + kind + " and cannot answer for image schemes",
                   "take it out of plugins.images");
+  }
+
+  // In a process of its own: none of its code runs here.
+  void startInto(Slot& slot, const EnabledPlugin& enabled, InspectedPlugin inspected) {
+    slot.record.isolation = "process";
+    if (inspected.note.kind != "image")
+      throw Error(
+          "plugin", Code::unsupported,
+          slot.record.path + " is of kind " + inspected.note.kind + ", which cannot run in a process of its own: only image plugins can",
+          "take isolation out of [plugin." + enabled.name + "] in rauha.toml", enabled.name);
+    auto plugin = std::make_shared<RemotePlugin>(std::move(inspected), config, enabled.toml, *enabled.isolation, host);
+    slot.record.interfaces = plugin->provides();
+    slot.record.license = plugin->license();
+    slot.plugin = plugin;
+    slot.images = adaptImages(plugin);
   }
 
   // What lies in the directories and is not enabled: shown by its note, never opened as code.
@@ -237,7 +254,7 @@ std::vector<PluginRecord> Registry::records() const {
   std::vector<PluginRecord> out;
   for (const auto& slot : state_->slots) {
     out.push_back(slot.record);
-    if (slot.plugin) out.back().eventsDropped = slot.plugin->host().eventsDropped();
+    if (slot.plugin) slot.plugin->describe(out.back());
   }
   return out;
 }

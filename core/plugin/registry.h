@@ -17,14 +17,16 @@
 #include "core/plugin/backend.h"
 #include "core/plugin/dangerous/insecure_plugin_directories.h"
 #include "core/plugin/image_source.h"
+#include "core/plugin/remote/isolation.h"
 
 namespace rauha::plugin {
 
 struct EnabledPlugin {
-  std::string name;                   // "backend-linux": the file is <directory>/<name>.so
-  std::string toml;                   // text of the plugin's own section; the plugin parses it
-  std::optional<std::string> sha256;  // of the file, when the operator pins it; 64 hex digits, "sha256:" before them or not
-  std::vector<std::string> schemes;   // an image plugin that answers for these alone: "snapshot" of "snapshot:/srv/tree"
+  std::string name;                           // "backend-linux": the file is <directory>/<name>.so
+  std::string toml;                           // text of the plugin's own section; the plugin parses it
+  std::optional<ProcessIsolation> isolation;  // run it in a process of its own
+  std::optional<std::string> sha256;          // of the file, when the operator pins it; 64 hex digits, "sha256:" before them or not
+  std::vector<std::string> schemes;           // an image plugin that answers for these alone: "snapshot" of "snapshot:/srv/tree"
 };
 
 struct PluginConfig {
@@ -70,6 +72,11 @@ struct PluginRecord {
   std::string hint;                     // what to do about the refusal
   std::vector<std::string> weaknesses;  // accepted only by InsecurePluginDirectories: "/tmp is writable by others"
   uint64_t eventsDropped = 0;
+  std::string isolation = "none";        // or "process"
+  int32_t pid = 0;                       // of its process; 0: none runs
+  uint32_t restarts = 0;                 // of its process, since the daemon began
+  std::vector<std::string> confinement;  // of its process, as it was armed: one line each
+  std::string lastEnd;                   // how its process ended last: "ended by SIGSEGV"; empty: never
 };
 
 class Registry final {

@@ -202,6 +202,12 @@ class RauhaServer final : public schema::Rauha::Server {
     if (!record.refusal.empty()) out.setRefusal(record.hint.empty() ? record.refusal : record.refusal + "; " + record.hint);
     auto weaknesses = out.initCapabilities(static_cast<unsigned>(record.weaknesses.size()));
     for (unsigned i = 0; i < weaknesses.size(); ++i) weaknesses.set(i, record.weaknesses[i]);
+    out.setIsolation(record.isolation);
+    out.setPid(record.pid);
+    out.setRestarts(record.restarts);
+    auto confinement = out.initConfinement(static_cast<unsigned>(record.confinement.size()));
+    for (unsigned i = 0; i < confinement.size(); ++i) confinement.set(i, record.confinement[i]);
+    if (!record.lastEnd.empty()) out.setLastEnd(record.lastEnd);
   }
 
   TaskRequest readRequest(SandboxParams::Reader params) const {

@@ -77,8 +77,7 @@ void TaskRun::checkRepoMode() {
   if (!request.from.empty() && !overlay)
     throw Error("repository", Code::invalid, "a task can only go on from another one in repository mode overlay",
                 "leave --repo-mode out, or use --repo-mode overlay", request.from);
-  if (overlay)
-    changes_.emplace(service_.changes_, request.id, request.repo.get(), request.repoPath, request.from, request.peer);
+  if (overlay) changes_.emplace(service_.changes_, request.id, request.repo.get(), request.repoPath, request.from, request.peer);
 }
 
 Task<void> TaskRun::prepare() {

@@ -73,11 +73,19 @@ int pluginList(const Invocation& invocation) {
     for (const auto word : list) out += (out.empty() ? "" : ",") + str(word);
     return out;
   };
-  Table table({"NAME", "VERSION", "KIND", "STATE", "INTERFACES", "CAPABILITIES", "PATH"});
+  // "none", "process 4711", "process, ended by SIGSEGV", "process 4712, 1 restart".
+  auto isolation = [](schema::PluginInfo::Reader plugin) {
+    std::string out = str(plugin.getIsolation());
+    if (plugin.getPid() != 0) out += " " + std::to_string(plugin.getPid());
+    if (plugin.getPid() == 0 && plugin.hasLastEnd()) out += ", " + printable(str(plugin.getLastEnd()));
+    if (const auto n = plugin.getRestarts(); n > 0) out += ", " + std::to_string(n) + (n == 1 ? " restart" : " restarts");
+    return out;
+  };
+  Table table({"NAME", "VERSION", "KIND", "STATE", "ISOLATION", "INTERFACES", "CAPABILITIES", "PATH"});
   std::string refusals;
   for (const auto plugin : response.getPlugins()) {
     table.add({str(plugin.getName()), str(plugin.getVersion()), str(plugin.getKind()), plugin.getLoaded() ? "loaded" : "not in use",
-               words(plugin.getInterfaces()), words(plugin.getCapabilities()), str(plugin.getPath())});
+               isolation(plugin), words(plugin.getInterfaces()), words(plugin.getCapabilities()), str(plugin.getPath())});
     if (plugin.hasRefusal()) refusals += printable(str(plugin.getPath())) + ": " + printable(str(plugin.getRefusal())) + "\n";
   }
   printText(table.text() + refusals);

@@ -186,8 +186,8 @@ std::string stages(schema::TaskResult::Reader result, const Style& style) {
 }  // namespace
 
 std::string summaryOf(schema::TaskResult::Reader result, const Style& style) {
-  return errorLines(result, style) + endLine(result, style) + weakerLine(result, style) + notes(result, style) + changesLines(result, style) +
-         refusals(result, style) + evidenceGaps(result, style) + stages(result, style);
+  return errorLines(result, style) + endLine(result, style) + weakerLine(result, style) + notes(result, style) +
+         changesLines(result, style) + refusals(result, style) + evidenceGaps(result, style) + stages(result, style);
 }
 
 }  // namespace rauha::cli

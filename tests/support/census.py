@@ -26,10 +26,16 @@ def name_of(root):
     return "rauha-" + hashlib.sha256(os.fsencode(os.path.realpath(root))).hexdigest()[:8]
 
 
-def mounts(root, name):
+# What lives and dies with the daemon: itself, and the processes of plugins (isolation = "process").
+WITH_DAEMON = ("rauhad", "rauha-plugin-host")
+
+
+def mounts(root, name, daemon_running):
     """Mounts in any mount namespace that name the root's directory or the instance; the mount of the root itself is the test's."""
     token, seen = os.path.basename(str(root)), set()
     for process in procs.all_processes():
+        if daemon_running and process.program == "rauha-plugin-host":
+            continue
         try:
             namespace = os.readlink(f"/proc/{process.pid}/ns/mnt")
         except OSError:
@@ -74,7 +80,7 @@ def _cgroups(name, daemon_running):
 
 def processes(root, name, daemon_running):
     for process in procs.of_root(root, name):
-        if daemon_running and process.program == "rauhad" and ZONE.search(process.cgroup) is None:
+        if daemon_running and process.program in WITH_DAEMON and ZONE.search(process.cgroup) is None:
             continue
         words = process.cmdline.rstrip(b"\0").replace(b"\0", b" ").decode("utf-8", "backslashreplace")
         yield f"process {process.pid} {process.program}: {words[:200]}"
@@ -151,7 +157,7 @@ def take(root, daemon_running=False):
     root = os.path.realpath(root)
     name = name_of(root)
     found = []
-    for part in (mounts(root, name), cgroups(name, daemon_running), processes(root, name, daemon_running), namespaces(root), loops(root),
+    for part in (mounts(root, name, daemon_running), cgroups(name, daemon_running), processes(root, name, daemon_running), namespaces(root), loops(root),
                  id_ranges(name), files(root), records(root)):
         found.extend(part)
     return found

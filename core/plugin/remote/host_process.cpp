@@ -74,7 +74,7 @@ struct HostProcess::State {
       : io(context),
         process(std::move(spawned)),
         stream(io.lowLevelProvider->wrapUnixSocketFd(kj::AutoCloseFd(process.socket.release()))),
-        polite(*stream, io.provider->getTimer(), limits()),
+        polite(*stream, io.provider->getTimer(), limits(), budget, 0),
         network(polite, limits().descriptorsPerMessage, capnp::rpc::twoparty::Side::CLIENT, readerOptions(limits())),
         rpc(capnp::makeRpcClient(network)),
         host(nullptr),
@@ -145,6 +145,8 @@ struct HostProcess::State {
   kj::AsyncIoContext& io;
   SpawnedHost process;
   kj::Own<kj::AsyncCapabilityStream> stream;
+  // Its own: what a plugin sends never keeps clients from being heard. Room for one message of the largest size.
+  rpc::MessageBudget budget{rpc::MessageBounds{16u << 10, 48u << 20, 48u << 20}};
   rpc::PoliteStream polite;
   capnp::TwoPartyVatNetwork network;
   capnp::RpcSystem<capnp::rpc::twoparty::VatId> rpc;

@@ -11,6 +11,7 @@
 #include <rauha/draft/enforcer.h>
 #include <rauha/service_events.h>
 #include <rauha/service_state.h>
+#include <rauha/size_rules.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -53,22 +54,18 @@ __attribute__((format(printf, 5, 6))) static rauha_status fail(const rauha_host*
   return status;
 }
 
-/* --- the size rules of plugin.h, for what the host gives us --- */
+/* --- what the host gives us --- */
 
-/* Copies what both sides know of *from, whose first member is its size; zero for what the caller did not know. What we do not know must be
- * zero: a restriction that is not understood must fail. */
 static rauha_status take(const struct instance* self, rauha_call* call, const void* from, void* to, size_t size, const char* what) {
-  uint32_t given = 0;
-  if (from != NULL) memcpy(&given, from, sizeof given);
-  if (given < 2 * sizeof(uint32_t))
-    return fail(self->host, call, RAUHA_E_INVALID, NULL, "%s: no struct, or its struct_size is too small", what);
-  memset(to, 0, size);
-  memcpy(to, from, given < size ? given : size);
-  for (size_t i = size; i < given; ++i)
-    if (((const unsigned char*)from)[i] != 0)
-      return fail(self->host, call, RAUHA_E_UNSUPPORTED, "use a plugin as new as the daemon", "%s: %u bytes are given and %zu are known",
-                  what, given, size);
-  return RAUHA_OK;
+  switch (rauha_take(to, size, from)) {
+    case RAUHA_TAKE_OK:
+      return RAUHA_OK;
+    case RAUHA_TAKE_SMALL:
+      return fail(self->host, call, RAUHA_E_INVALID, NULL, "%s: no struct, or its struct_size is too small", what);
+    default: /* a restriction that is not understood must fail */
+      return fail(self->host, call, RAUHA_E_UNSUPPORTED, "use a plugin as new as the daemon",
+                  "%s: more is set than the %zu bytes that are known", what, size);
+  }
 }
 
 static rauha_status take_flags(const struct instance* self, rauha_call* call, uint32_t flags, const char* what) {
@@ -170,7 +167,7 @@ static rauha_status zone_register(rauha_instance* instance, rauha_call* call, co
 static rauha_status check_records(const struct instance* self, rauha_call* call, rauha_array records) {
   for (uint32_t i = 0; i < records.count; ++i) {
     rauha_record record;
-    rauha_status status = take(self, call, (const char*)records.ptr + (size_t)i * records.stride, &record, sizeof record, "policy record");
+    rauha_status status = take(self, call, rauha_element(&records, i), &record, sizeof record, "policy record");
     if (status == RAUHA_OK) status = take_flags(self, call, record.flags & ~RAUHA_RECORD_CRITICAL, "policy record");
     if (status != RAUHA_OK) return status;
     const int known = record.tag >= RAUHA_ENFORCE_MODE && record.tag <= RAUHA_ENFORCE_USER_NAMESPACES;
@@ -313,7 +310,7 @@ static rauha_status drain(rauha_instance* instance, rauha_call* call) {
 static int is_kept(rauha_array zones, const char* id) {
   for (uint32_t i = 0; i < zones.count; ++i) {
     rauha_str text;
-    memcpy(&text, (const char*)zones.ptr + (size_t)i * zones.stride, sizeof text);
+    memcpy(&text, rauha_element(&zones, i), sizeof text);
     if (text.len == strlen(id) && memcmp(text.ptr, id, text.len) == 0) return 1;
   }
   return 0;
@@ -333,7 +330,7 @@ static rauha_status reconcile(rauha_instance* instance, rauha_call* call, rauha_
   for (uint32_t i = 0; i < zones.count && status == RAUHA_OK; ++i) {
     struct zone zone = {0};
     rauha_str text;
-    memcpy(&text, (const char*)zones.ptr + (size_t)i * zones.stride, sizeof text);
+    memcpy(&text, rauha_element(&zones, i), sizeof text);
     status = take_id(self, call, text, zone.id);
     if (status != RAUHA_OK || find(self, zone.id) != NULL) continue;
     restore(self, call, &zone);
@@ -382,6 +379,12 @@ static void destroy(rauha_instance* instance) {
 }
 
 static rauha_status create(const rauha_host* host, rauha_call* call, rauha_str config, rauha_instance** out) {
+  /* Size rule 3: nothing is read that the host may not have. get_service is the last function that we call. */
+  if (!RAUHA_HAS(host, get_service)) {
+    if (RAUHA_HAS(host, set_error))
+      fail(host, call, RAUHA_E_UNSUPPORTED, "use a newer daemon", "the host's table has only %u bytes", host->struct_size);
+    return RAUHA_E_UNSUPPORTED;
+  }
   struct instance* self = calloc(1, sizeof *self);
   if (self == NULL) return fail(host, call, RAUHA_E_INTERNAL, NULL, "out of memory");
   pthread_mutex_init(&self->lock, NULL);

@@ -233,14 +233,14 @@ TEST_F(DirSnapshotTest, CancelAndDeadlineLeaveNothing) {
 
 TEST_F(DirSnapshotTest, RefusesWhatItDoesNotUnderstand) {
   const auto text = [&](const std::string& reference) { return resolve(reference).text; };
-  EXPECT_EQ(text("tree"), "the reference does not begin with snapshot:");
-  EXPECT_EQ(text("snapshot:"), "the reference is no name of a snapshot");
-  EXPECT_EQ(text("snapshot:a/b"), "the reference is no name of a snapshot");
+  EXPECT_EQ(text("tree"), "image tree does not begin with snapshot:");
+  EXPECT_EQ(text("snapshot:"), "image snapshot: is no snapshot's name");
+  EXPECT_EQ(text("snapshot:a/b"), "image snapshot:a/b is no snapshot's name");
   EXPECT_EQ(text("snapshot:none"), "there is no snapshot of the name none");
   EXPECT_EQ(text("snapshot:./x"), "no directory came with the reference");
   EXPECT_EQ(text("snapshot:" + tree + "/etc"), "the source is not a directory");
   EXPECT_EQ(resolve("snapshot:" + tree, "../zone").text, "the lease is no zone's id");
-  EXPECT_EQ(import("../base").text, "the name is no name of a snapshot");
+  EXPECT_EQ(import("../base").text, "--name ../base is no snapshot's name");
 
   t::FakeCall call(host);
   t::ImageCapture got;

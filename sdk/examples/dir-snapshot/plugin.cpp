@@ -33,21 +33,22 @@ struct Reference {
   std::string name;
 };
 
-std::string checkedName(std::string_view name, std::string_view what) {
+std::string checkedName(std::string_view name, const std::string& what) {
   constexpr std::string_view kFirst = "abcdefghijklmnopqrstuvwxyz0123456789", kAny = "abcdefghijklmnopqrstuvwxyz0123456789._-";
   if (name.empty() || name.size() > 64 || kFirst.find(name[0]) == std::string_view::npos ||
       name.find_first_not_of(kAny) != std::string_view::npos)
-    throw Error(RAUHA_E_INVALID, std::string(what) + " is no name of a snapshot",
+    throw Error(RAUHA_E_INVALID, what + " is no snapshot's name",
                 "a name has 1 to 64 of a-z, 0-9, '.', '_' and '-', and begins with a letter or digit");
   return std::string(name);
 }
 
 Reference parse(std::string_view text) {
+  const std::string what = "image " + std::string(text.substr(0, 100));
   if (!text.starts_with(kScheme))
-    throw Error(RAUHA_E_INVALID, "the reference does not begin with snapshot:", "write snapshot:/DIR, or snapshot:NAME");
+    throw Error(RAUHA_E_INVALID, what + " does not begin with snapshot:", "write snapshot:/DIR, or snapshot:NAME");
   text.remove_prefix(kScheme.size());
   if (text.starts_with('/') || text.starts_with('.')) return {true, {}};
-  return {false, checkedName(text, "the reference")};
+  return {false, checkedName(text, what)};
 }
 
 class DirSnapshot {
@@ -82,7 +83,8 @@ class DirSnapshot {
     if (name.empty()) throw Error(RAUHA_E_INVALID, "a snapshot needs a name", "add --name NAME");
     // What is stored is asked for by the scheme again; --name may be written with it or without.
     if (name.starts_with(kScheme)) name.remove_prefix(kScheme.size());
-    push(sink, store_.take(sourceOf(request), callerOf(request), {}, checkedName(name, "the name"), call), {});
+    push(sink, store_.take(sourceOf(request), callerOf(request), {}, checkedName(name, "--name " + std::string(name.substr(0, 100))), call),
+         {});
   }
 
   void list(Call&, const rauha_image_request& request, const rauha_image_sink& sink) {

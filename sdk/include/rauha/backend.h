@@ -1,8 +1,15 @@
 /* "rauha.backend/1": builds and removes the boundary of zones.
  *
  * The backend makes the boundary (ids, control groups, namespaces or a VM) and starts the zone's shim; it hands the host one connected
- * socket that speaks the agent protocol (schemas/agent.capnp). Everything that happens to processes goes through that socket, not
- * through this interface.
+ * socket that speaks the agent protocol (schemas/agent.capnp, installed in share/rauha/schemas). Everything that happens to processes goes
+ * through that socket, not through this interface: making a process, which is blocked before its exec, letting it run, signals, waiting,
+ * limits, the root file system. Who answers at the other end is the backend's business: a process on this host, or an agent in a VM; it
+ * outlives the daemon, so that zones do, and zone_connect leads a later daemon to it.
+ *
+ * A zone's life, as the host calls: zone_create, then any of zone_update, zone_check and zone_connect, at last zone_destroy, which is also
+ * called after a zone_create that failed at the host's side. All but reconcile and probe are about one zone and never overlap for it. The
+ * daemon may be killed between any two of them: a later one calls reconcile first, and knows the zones by their ids alone. What has to be
+ * remembered about a zone beyond the kernel's own state belongs into rauha.state/1.
  *
  * Names of kernel objects begin with the environment's `instance`, so that instances never touch each other and reconcile can find its own.
  */

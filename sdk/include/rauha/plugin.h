@@ -15,7 +15,7 @@
  *      (A restriction that is not understood must fail, not be dropped.) A struct marked "facts" only reports: of it the reader ignores
  *      the tail, so that a newer reporter works with an older reader.
  *   5. Unknown flag bits (of facts, too) and unknown records marked RAUHA_RECORD_CRITICAL are refused with RAUHA_E_UNSUPPORTED.
- *   6. Arrays are {ptr, count, stride}; step by stride, so that elements can grow.
+ *   6. Arrays are {ptr, count, stride}; step by stride, so that elements can grow. Each element is a struct of its own for rules 3 to 5.
  *
  * Ownership: nothing allocated on one side is freed on the other. Text is borrowed for the call. Variable-length results are pushed
  * into a sink of the host's while the call runs. Descriptors say in their name who owns them: *_take (the receiver closes) or
@@ -186,7 +186,10 @@ typedef struct rauha_plugin {
   const char* license;                  /* SPDX identifier */
   const char* const* provides;          /* NULL-terminated: "rauha.backend/1" */
   const char* const* requires_services; /* NULL-terminated; the host refuses the plugin when it lacks one */
-  /* [worker] config: TOML text of the plugin's own section; unknown keys are refused by name. */
+  /* [worker] Makes an instance. There may be several at one time, with hosts of their own (tests have them), so what belongs to one stands
+   * in it and not in a global. config: TOML text of the plugin's own section, each key on the line that it has in the operator's file;
+   * unknown keys are refused by name and line. <state_dir>/plugins/<name> exists. After a failure nothing is left, and destroy is not
+   * called. */
   rauha_status (*create)(const rauha_host* host, rauha_call* call, rauha_str config, rauha_instance** out) RAUHA_NOEXCEPT;
   void (*destroy)(rauha_instance* instance) RAUHA_NOEXCEPT;                             /* [worker] */
   const void* (*get_interface)(rauha_instance* instance, const char* id)RAUHA_NOEXCEPT; /* [loop] static table or NULL */

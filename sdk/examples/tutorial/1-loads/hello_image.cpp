@@ -1,4 +1,5 @@
 // hello-image, step 1: the smallest image plugin that loads. It knows no image.
+#include <rauha/config.hpp>
 #include <rauha/plugin.hpp>
 
 namespace {
@@ -9,7 +10,7 @@ using rauha::sdk::Error;
 class HelloImage {
  public:
   HelloImage(rauha::sdk::Host, std::string_view config) {
-    if (!config.empty()) throw Error(RAUHA_E_INVALID, "configuration: hello-image has no keys", "empty its table in rauha.toml");
+    rauha::sdk::Config(config).refuseUnknown();  // it has no keys, so every key is unknown
   }
 
   void resolve(Call&, const rauha_image_request& request, const rauha_image_sink&) { notFound(request); }

@@ -66,11 +66,11 @@ class HelloImage {
 
   static std::string nameIn(std::string_view reference) {
     const bool ours = reference.starts_with(kScheme);
-    if (ours) reference.remove_prefix(kScheme.size());
-    if (!ours || reference.empty() || reference.size() > 64 ||
-        reference.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789-") != std::string_view::npos)
-      throw Error(RAUHA_E_INVALID, "the reference is not hello:NAME", "NAME is made of a-z, 0-9 and '-', at most 64");
-    return std::string(reference);
+    const std::string name(ours ? reference.substr(kScheme.size()) : std::string_view());
+    if (name.empty() || name.size() > 64 || name.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789-") != std::string::npos)
+      throw Error(RAUHA_E_INVALID, "image " + std::string(reference.substr(0, 100)) + " is not hello:NAME",
+                  "NAME is made of a-z, 0-9 and '-', at most 64");
+    return name;
   }
 
   static void push(const rauha_image_sink& sink, uint32_t kind, std::string_view source, std::string_view target, uint32_t flags = 0,

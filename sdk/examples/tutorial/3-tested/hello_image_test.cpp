@@ -38,7 +38,7 @@ int main() {
     testing::FakeCall call(host);
     testing::ImageCapture got;
     EXPECT(resolve(call, got, "hello:../world") == RAUHA_E_INVALID);
-    EXPECT(call.text() == "the reference is not hello:NAME");
+    EXPECT(call.text() == "image hello:../world is not hello:NAME");
     EXPECT(got.images.empty());
   }
   {  // a call that nobody waits for any more

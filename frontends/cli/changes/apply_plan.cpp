@@ -170,8 +170,11 @@ class Planner final {
   void compareAdded(Item& item) const {
     const FileState& host = item.host.state;
     if (host.type == FileType::none) return;
-    if (item.change->after.type == FileType::directory && host.type == FileType::directory)
-      return end(item, Verdict::already, {});  // two trees meet there; the host's directory keeps its mode
+    if (item.change->after.type == FileType::directory && host.type == FileType::directory) {
+      // Made by an apply before this one, which may not have come to its end; else two trees meet there, and the host's keeps its mode.
+      const bool ours = (host.mode | kOwnerMayWrite) == (item.change->after.mode | kOwnerMayWrite);
+      return ours ? onlyMetadata(item) : end(item, Verdict::already, {});
+    }
     if (sameContent(item.change->path, host, item.change->after)) return onlyMetadata(item);
     conflict(item, std::string("the task made it, and the host has ") + typeName(host.type) + " there", host.type != FileType::directory);
   }
@@ -201,7 +204,8 @@ class Planner final {
     const bool isNew = change.kind == ChangeKind::added || change.kind == ChangeKind::renamed;
     const bool mode = after.type != FileType::symlink && (change.fields.mode || isNew) && host.mode != after.mode;
     const bool owner = options_.owner && (change.fields.owner || isNew) && (host.uid != after.uid || host.gid != after.gid);
-    const bool times = change.fields.mtime && host.mtimeNs != after.mtimeNs;
+    const bool timed = change.fields.mtime || (isNew && after.type == FileType::directory);
+    const bool times = timed && host.mtimeNs != after.mtimeNs;
     const bool xattrs = change.fields.xattrs && !sameXattrs(change.path, after);
     if (!mode && !owner && !times && !xattrs) return end(item, Verdict::already, {});
     checkMode(item);

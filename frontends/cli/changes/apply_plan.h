@@ -48,6 +48,9 @@ std::vector<Item> planApply(const ChangeSet& set, const Tree& tree, const ApplyO
 // Why a change can run code on the host: what the change set says, or what is known here. Empty: it cannot.
 std::string protectionOf(const Change& change);
 
+// A new directory has these bits until everything in it is there.
+inline constexpr uint32_t kOwnerMayWrite = 0700;
+
 // Names of apply's own work directories begin with it, at the tree's top.
 inline constexpr const char* kWorkPrefix = ".rauha-apply-";
 

@@ -125,8 +125,7 @@ class Runner final {
     const Change& change = *item.change;
     switch (change.after.type) {
       case FileType::directory:
-        if (mkdirat(work_->fd(), name.c_str(), 0700) != 0) throwErrno("repository", "make the directory " + change.path);
-        return;
+        return makeDirectory(item, name);
       case FileType::symlink:
         if (symlinkat(change.after.target.c_str(), work_->fd(), name.c_str()) != 0)
           throwErrno("repository", "make the link " + change.path);
@@ -135,6 +134,16 @@ class Runner final {
       default:
         return makeFile(item, name);
     }
+  }
+
+  void makeDirectory(Item& item, const std::string& name) {
+    const std::string& path = item.change->path;
+    if (mkdirat(work_->fd(), name.c_str(), 0700) != 0) throwErrno("repository", "make the directory " + path);
+    const UniqueFd fd = openAt(work_->fd(), name, O_RDONLY | O_DIRECTORY);
+    if (!fd) throwErrno("repository", "open the new directory " + path);
+    Metadata metadata = metadataOf(item);
+    metadata.mode = *metadata.mode | kOwnerMayWrite;
+    setMetadata(fd.get(), metadata, path);
   }
 
   void makeFile(Item& item, const std::string& name) {

@@ -218,7 +218,8 @@ TEST(ApplyPaths, asTheUserWritesThem) {
   EXPECT_THROW(treePath("../x", "/r"), Error);
   EXPECT_THROW(treePath("/rx", "/r"), Error);
   EXPECT_TRUE(isTreePath("a/b c/\n"));
-  for (const std::string bad : {"", "/a", "a/", "a//b", ".", "a/../b", "./a", std::string(256, 'x')}) EXPECT_FALSE(isTreePath(bad)) << bad;
+  for (const std::string& bad : std::vector<std::string>{"", "/a", "a/", "a//b", ".", "a/../b", "./a", std::string(256, 'x')})
+    EXPECT_FALSE(isTreePath(bad)) << bad;
   EXPECT_FALSE(isTreePath(std::string("a\0b", 3)));
 }
 

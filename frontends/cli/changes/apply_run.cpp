@@ -368,6 +368,12 @@ class Runner final {
     at->second.entries |= entries;
   }
 
+  // Did it have the time that the task left it with, from an apply before this one?
+  bool hasTasksTime(const std::string& path, int64_t mtimeNs) const {
+    const auto at = indexes_.find(path);
+    return at != indexes_.end() && items_[at->second].verdict == Verdict::already && items_[at->second].change->after.mtimeNs == mtimeNs;
+  }
+
   // To disk; and a directory in which files were only replaced gets its time back, as if they had been written in place.
   void finishDirectories() {
     for (const auto& [path, touched] : touched_) {
@@ -376,7 +382,8 @@ class Runner final {
       const UniqueFd fd(at ? openat(at.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1);
       if (!fd) continue;  // removed meanwhile, or not readable
       fsync(fd.get());
-      if ((touched.entries || touched.settled) && !report_.undone) continue;
+      const bool keeps = touched.settled || (touched.entries && !hasTasksTime(path, touched.mtimeNs));
+      if (keeps && !report_.undone) continue;
       Metadata time;
       time.mtimeNs = touched.mtimeNs;
       try {

@@ -24,9 +24,9 @@ namespace rauha::plugin {
 struct EnabledPlugin {
   std::string name;                           // "backend-linux": the file is <directory>/<name>.so
   std::string toml;                           // text of the plugin's own section; the plugin parses it
-  std::optional<ProcessIsolation> isolation;  // run it in a process of its own
   std::optional<std::string> sha256;          // of the file, when the operator pins it; 64 hex digits, "sha256:" before them or not
   std::vector<std::string> schemes;           // an image plugin that answers for these alone: "snapshot" of "snapshot:/srv/tree"
+  std::optional<ProcessIsolation> isolation;  // run it in a process of its own
 };
 
 struct PluginConfig {

@@ -34,7 +34,8 @@ struct Declared {
 struct Declarations {
   std::map<std::string, Declared, std::less<>> options;
   std::vector<std::string> positionals;
-  size_t required = 0;  // of the positionals, the first ones
+  size_t required = 0;     // of the positionals, the first ones
+  bool endlessly = false;  // any number of further ones
 
   void add(const std::string& names, const std::string& placeholder, bool repeated) {
     const std::string first = names.substr(0, names.find(','));
@@ -107,7 +108,7 @@ class WordCheck final {
   }
 
   void positional(const std::string& word) {
-    if (found_++ < declared_.positionals.size()) return;
+    if (found_++ < declared_.positionals.size() || declared_.endlessly) return;
     std::string takes =
         declared_.positionals.empty() ? "it takes options only" : "it takes " + std::to_string(declared_.positionals.size());
     if (name_ == "rauha sandbox") takes = "a command stands behind two dashes: -- " + word;
@@ -180,6 +181,7 @@ void Arguments::positional(const std::string& name, std::optional<std::string>& 
 }
 
 void Arguments::positionals(const std::string& name, std::vector<std::string>& values, const std::string& help) {
+  state_->declared.endlessly = true;
   state_->app.add_option(name, values, help)->type_name("")->expected(0, -1);
 }
 

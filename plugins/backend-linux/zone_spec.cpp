@@ -194,6 +194,8 @@ ZoneSpec readZoneSpec(const rauha_zone_spec& raw) {
 
 ZoneSpec readZoneUpdate(const rauha_zone_spec& raw) {
   // Only the id and the records speak in an update; a mode that differs from the zone's would be a wish that nobody fulfils.
+  sdk::refuseUnknownFlags(raw.flags, RAUHA_ZONE_EPHEMERAL | RAUHA_ZONE_USERNS_HOST, "zone spec");
+  if (raw.reserved != 0) refuse(Code::unsupported, "zone spec: its reserved field is not zero");
   ZoneSpec out;
   out.zoneId = std::string(sdk::view(raw.zone_id));
   checkZoneId(out.zoneId);

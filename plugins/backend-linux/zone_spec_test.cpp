@@ -107,6 +107,10 @@ TEST(ZoneSpec, UpdatesCarryLimitsOnly) {
   EXPECT_EQ(readZoneUpdate(b.spec()).limits.pids, 3u);
   for (const uint32_t tag : {RAUHA_ZONE_OPEN_FILES, RAUHA_ZONE_CORE_BYTES, RAUHA_ZONE_NO_SUID_BITS, RAUHA_ZONE_CAPABILITY})
     EXPECT_EQ(refusal(SpecBuilder().number(tag, 1), true).code(), Code::unsupported) << tag;
+  b.flags = RAUHA_ZONE_EPHEMERAL | RAUHA_ZONE_USERNS_HOST;  // of the zone's own spec
+  EXPECT_EQ(readZoneUpdate(b.spec()).limits.pids, 3u);
+  b.flags = 1u << 31;
+  EXPECT_THROW(readZoneUpdate(b.spec()), sdk::Error);
 }
 
 }  // namespace

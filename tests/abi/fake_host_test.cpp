@@ -65,6 +65,23 @@ TEST(FakeHost, RecordsLogsErrorsAndProgress) {
   EXPECT_EQ(call.errors(), 1u);
 }
 
+// Of plugin.hpp, through which every C++ plugin fails.
+TEST(Call, AFailureIsOneLineOfText) {
+  FakeHost host;
+  FakeCall call(host);
+  const auto told = [&](const std::string& text) {
+    call.sdk().guard([&] { throw sdk::Error(RAUHA_E_IO, text, text); });
+    EXPECT_EQ(call.text(), call.hint());
+    return call.text();
+  };
+  EXPECT_EQ(told("zone x: no"), "zone x: no");
+  EXPECT_EQ(told("a\nb\tc\x7f"), "a b c ");
+  EXPECT_EQ(told("\xff\xc3\xa4\xc3"), "?\xc3\xa4?");
+  EXPECT_EQ(told("\xc0\x80\xed\xa0\x80\xf4\x90\x80\x80"), std::string(9, '?'));
+  EXPECT_EQ(told(std::string(600, 'x')).size(), 512u);
+  EXPECT_EQ(told(std::string(511, 'x') + "\xc3\xa4"), std::string(511, 'x')) << "no half character";
+}
+
 TEST(FakeHost, RecordsEventsUntilTheRoomEnds) {
   FakeHost::Options options;
   options.eventRoom = 2;

@@ -70,6 +70,53 @@ class Host {
   const rauha_host* raw_;
 };
 
+namespace detail {
+// A text as set_error takes it: one line of at most 512 bytes of UTF-8. What does not fit is cut, what is no text becomes "?".
+class Line {
+ public:
+  explicit Line(std::string_view text) noexcept {
+    for (size_t i = 0; i < text.size();) {
+      const size_t n = length(text.substr(i));
+      if (size_ + std::max<size_t>(n, 1) > sizeof bytes_) break;
+      const auto c = static_cast<unsigned char>(text[i]);
+      if (n == 0)
+        bytes_[size_++] = '?';
+      else if (c < 0x20 || c == 0x7f)
+        bytes_[size_++] = ' ';
+      else
+        for (size_t k = 0; k < n; ++k) bytes_[size_++] = text[i + k];
+      i += std::max<size_t>(n, 1);
+    }
+  }
+  std::string_view view() const noexcept { return {bytes_, size_}; }
+
+ private:
+  // Bytes of the character that s begins with; 0: none (RFC 3629).
+  static size_t length(std::string_view s) noexcept {
+    const auto byte = [&](size_t i) { return i < s.size() ? static_cast<unsigned char>(s[i]) : 0u; };
+    const unsigned c = byte(0);
+    const size_t n = c < 0x80 ? 1 : c >= 0xc2 && c < 0xe0 ? 2 : c >= 0xe0 && c < 0xf0 ? 3 : c >= 0xf0 && c < 0xf5 ? 4 : 0;
+    for (size_t i = 1; i < n; ++i)
+      if ((byte(i) & 0xc0) != 0x80) return 0;
+    const bool overlong = (c == 0xe0 && byte(1) < 0xa0) || (c == 0xf0 && byte(1) < 0x90);
+    const bool beyond = (c == 0xed && byte(1) >= 0xa0) || (c == 0xf4 && byte(1) >= 0x90);
+    return overlong || beyond ? 0 : n;
+  }
+  char bytes_[512];
+  size_t size_ = 0;
+};
+
+// Everything that this wrapper calls without asking: the host's table of ABI 1.0.
+inline bool hasBase(const rauha_host* host) noexcept { return RAUHA_HAS(host, get_service) && RAUHA_HAS(host->environment, libexec_dir); }
+
+// Told to a host that is older than 1.0's table, as far as it can be told anything.
+inline rauha_status refuseHost(const rauha_host* host, rauha_call* call) noexcept {
+  if (RAUHA_HAS(host, set_error))
+    host->set_error(call, RAUHA_E_UNSUPPORTED, str("the host's table is older than ABI 1.0"), str("use a daemon as new as the plugin"));
+  return RAUHA_E_UNSUPPORTED;
+}
+}  // namespace detail
+
 // One call in progress.
 class Call {
  public:
@@ -104,7 +151,8 @@ class Call {
 
  private:
   rauha_status fail(rauha_status s, std::string_view text, std::string_view hint) noexcept {
-    host_->set_error(raw_, s, str(text), str(hint));
+    const detail::Line line(text), remedy(hint);
+    host_->set_error(raw_, s, str(line.view()), str(remedy.view()));
     return s;
   }
   const rauha_host* host_;
@@ -273,7 +321,8 @@ const rauha_image_v1* imageTable() noexcept {
         LICENSE,                                                                                                             \
         provides,                                                                                                            \
         requires_services,                                                                                                   \
-        [](const rauha_host* host, rauha_call* call, rauha_str config, rauha_instance** out) noexcept {                      \
+        [](const rauha_host* host, rauha_call* call, rauha_str config, rauha_instance** out) noexcept -> rauha_status {      \
+          if (!rauha::sdk::detail::hasBase(host)) return rauha::sdk::detail::refuseHost(host, call);                         \
           return rauha::sdk::Call(host, call).guard([&] {                                                                    \
             *out = reinterpret_cast<rauha_instance*>(new Box<T>{host, T(rauha::sdk::Host(host), rauha::sdk::view(config))}); \
           });                                                                                                                \

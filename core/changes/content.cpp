@@ -18,7 +18,8 @@ constexpr std::string_view kClass = "repository";
 constexpr size_t kChunk = 256 * 1024;
 constexpr uint64_t kBinaryWindow = 8000;  // as git looks
 
-std::unique_ptr<char[]> buffer() { return std::unique_ptr<char[]>(new char[kChunk]); }
+// No larger than the file: most are small, and a large block is a mapping of its own each time.
+std::unique_ptr<char[]> buffer(uint64_t size) { return std::unique_ptr<char[]>(new char[std::clamp<uint64_t>(size, 1, kChunk)]); }
 
 // Where data begins at or after `at`; `size` when there is only a hole. File systems that know no holes have data everywhere.
 uint64_t nextData(int fd, uint64_t at, uint64_t size) {
@@ -105,7 +106,7 @@ class Digester {
 Content readContent(int from, uint64_t size, uint64_t holeBytes, int to, WriteBudget& budget) {
   Content out;
   Digester digester(holeBytes);
-  const auto chunk = buffer();
+  const auto chunk = buffer(size);
   uint64_t at = 0;
   while (at < size) {
     const uint64_t data = nextData(from, at, size);
@@ -142,7 +143,7 @@ bool isBinary(int fd) {
 }
 
 bool sameContent(int a, int b, uint64_t size) {
-  const auto left = buffer(), right = buffer();
+  const auto left = buffer(size), right = buffer(size);
   for (uint64_t at = 0; at < size;) {
     at = std::min(nextData(a, at, size), nextData(b, at, size));
     const size_t want = std::min<uint64_t>(kChunk, size - at);

@@ -122,7 +122,7 @@ BaseTree readBase(schema::BaseTree::Reader in) {
 RemoteChanges::RemoteChanges(Client& client, const std::string& task) : client_(client), reader_(nullptr) {
   auto opened = client_.call([&](schema::Rauha::Client& rauha) {
     auto request = rauha.openChangesRequest();
-    request.setTaskId(capnp::Text::Reader(task.c_str(), task.size()));
+    request.setTaskId(task);
     return request.send();
   });
   throwOnError(opened.getOutcome());

@@ -42,7 +42,7 @@ class RemoteChanges final : public ContentSource {
 };
 
 // One change. Throws Error "repository" (corrupt) for a path that is none of a tree, an unknown kind or type.
-Change readChange(schema::Change::Reader change);
-BaseTree readBase(schema::BaseTree::Reader base);
+Change readChange(schema::Change::Reader in);
+BaseTree readBase(schema::BaseTree::Reader in);
 
 }  // namespace rauha::cli

@@ -80,7 +80,7 @@ int show(const Invocation& invocation) {
   Client client(instancePaths(arguments.root()));
   const auto response = client.call([&](schema::Rauha::Client& rauha) {
     auto request = rauha.showTaskRequest();
-    request.setTaskId(capnp::Text::Reader(task->c_str(), task->size()));
+    request.setTaskId(*task);
     return request.send();
   });
   throwOnError(response.getOutcome());
@@ -98,7 +98,7 @@ int remove(const Invocation& invocation) {
   Client client(instancePaths(arguments.root()));
   const auto response = client.call([&](schema::Rauha::Client& rauha) {
     auto request = rauha.deleteTaskRequest();
-    request.setTaskId(capnp::Text::Reader(task->c_str(), task->size()));
+    request.setTaskId(*task);
     return request.send();
   });
   throwOnError(response.getOutcome());

@@ -218,13 +218,15 @@ def random_script(seed):
     lines = []
     for _ in range(30):
         a, b = pick.choice(names), pick.choice(names)
+        if f"{b}/".startswith(f"{a}/"):  # a directory copied into itself: what comes of it depends on the order of its entries
+            b = "elsewhere"
         lines.append(pick.choice([
             f"echo {pick.random()} > {a}", f"echo {pick.random()} >> {a}", f"mkdir -p {a}", f"rm -rf {a}", f"mv -T {a} {b}", f"cp -a {a} {b}",
             f"ln -sfn {b} {a}", f"chmod {pick.choice(['600', '644', '755', '700'])} {a}", f"rmdir {a}", f"touch {a}"]) + " 2>/dev/null || :")
     return "\n".join(lines)
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(12))
 def test_random_operations(rauha, tmp_path, repo, seed):
     reproduce(rauha, tmp_path, repo, random_script(seed))
 
@@ -329,7 +331,8 @@ def test_poison_needs_a_word(rauha, repo):
     changes = by_path(document)
     assert {path for path in POISON if "protected" not in changes[path]} == set()
     first = diff(rauha, document["task_id"], "--name-status").stdout.decode().splitlines()
-    assert first[-1].endswith("\tfine"), "what runs code comes first"
+    at = {line.split("\t")[-1]: number for number, line in enumerate(first)}
+    assert all(at[path] < at["fine"] for path in POISON), "what runs code comes first"
     outcome = apply(rauha, document["task_id"])
     assert (repo / "fine").read_text() == "fine" and outcome["counts"]["protected"] >= len(POISON)
     assert (repo / ".git" / "config").read_text() == config

@@ -9,7 +9,6 @@
 #include <map>
 #include <memory>
 #include <unordered_map>
-#include <unordered_set>
 
 #include "core/base/error.h"
 #include "frontends/cli/changes/placing.h"
@@ -54,9 +53,11 @@ class Runner final {
 
   void perform() {
     if (options_.allOrNothing && !forAll(&Runner::stage)) return giveUp();
-    if (!forAllReversed(&Runner::emptyForTypeChange)) return giveUp();
-    if (!forAll(&Runner::place)) return giveUp();
-    if (!forAllReversed(&Runner::remove)) return giveUp();
+    // New names before old ones go, so that a renamed file is never nowhere; what takes a directory's place waits until that is empty.
+    if (!forAll(&Runner::placeBeside)) return giveUp();
+    if (!forAll(&Runner::removeFile)) return giveUp();
+    if (!forAllReversed(&Runner::removeEmptied)) return giveUp();
+    if (!forAll(&Runner::placeInstead)) return giveUp();
     if (!forAllReversed(&Runner::setDirectory)) return giveUp();
   }
 
@@ -231,14 +232,14 @@ class Runner final {
 
   // --- into place
 
-  // What stands below a directory that becomes a file goes first.
-  void emptyForTypeChange(Item& item) {
-    if (item.change->kind != ChangeKind::deleted) return;
-    for (std::string parent = parentOf(item.change->path); !parent.empty(); parent = parentOf(parent)) {
-      const auto at = indexes_.find(parent);
-      if (at != indexes_.end() && items_[at->second].change->kind == ChangeKind::typeChanged)
-        return removePath(item.change->path, item.host.state);
-    }
+  static bool replacesDirectory(const Item& item) {
+    return item.host.parentError == 0 && item.host.state.type == FileType::directory && item.change->after.type != FileType::directory;
+  }
+  void placeBeside(Item& item) {
+    if (!replacesDirectory(item)) place(item);
+  }
+  void placeInstead(Item& item) {
+    if (replacesDirectory(item)) place(item);
   }
 
   void place(Item& item) {
@@ -301,14 +302,18 @@ class Runner final {
 
   // --- removing
 
-  void remove(Item& item) {
-    if (item.change->kind == ChangeKind::deleted) return removePath(item.change->path, item.host.state);
-    if (item.change->kind != ChangeKind::renamed || item.hostFrom.type == FileType::none) return;
-    if (indexes_.count(item.change->from) == 0) removePath(item.change->from, item.hostFrom);
+  void removeFile(Item& item) {
+    const Change& change = *item.change;
+    if (change.kind == ChangeKind::deleted && change.before.type != FileType::directory) return removePath(change.path, item.host.state);
+    if (change.kind != ChangeKind::renamed || item.hostFrom.type == FileType::none) return;
+    if (indexes_.count(change.from) == 0) removePath(change.from, item.hostFrom);
+  }
+  void removeEmptied(Item& item) {
+    if (item.change->kind == ChangeKind::deleted && item.change->before.type == FileType::directory)
+      removePath(item.change->path, item.host.state);
   }
 
   void removePath(const std::string& path, const FileState& expected) {
-    if (!removed_.insert(path).second) return;
     const Place place = placeOf(tree_, path);
     touch(parentOf(path), true);
     if (expected.type == FileType::directory) return removeDirectory(place, expected);
@@ -403,7 +408,6 @@ class Runner final {
   std::optional<WorkDirectory> work_;
   std::unordered_map<std::string, size_t> indexes_;
   std::unordered_map<const Item*, std::string> staged_;
-  std::unordered_set<std::string> removed_;
   std::map<std::string, Touched> touched_;
   std::vector<std::function<void()>> undo_;
 };

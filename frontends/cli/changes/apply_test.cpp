@@ -130,6 +130,35 @@ TEST_F(Apply, renamed) {
   EXPECT_EQ(content("host", "src/z.c"), "int a;\n");
 }
 
+// The renamed file's old directory goes, or becomes a file: it must be empty by then, and the file nowhere lost.
+TEST_F(Apply, renamedOutOfADirectoryThatGoes) {
+  for (const bool becomesFile : {false, true}) {
+    for (const bool allOrNothing : {false, true}) {
+      fs::remove_all(top_ + "/host");
+      put("host", "src/a.c", "int a;\n");
+      begin();
+      fs::create_directory(at("task", "z"));
+      fs::rename(at("task", "src/a.c"), at("task", "z/a.c"));
+      fs::remove(at("task", "src"));
+      if (becomesFile) put("task", "src", "a file\n");
+      ChangeSet set = changes();
+      std::vector<Change> kept;
+      for (auto& change : set.changes)
+        if (change.path != "src/a.c") kept.push_back(change);
+      for (auto& change : kept) {
+        if (change.path != "z/a.c") continue;
+        change.kind = ChangeKind::renamed;
+        change.from = "src/a.c";
+        for (const auto& other : set.changes)
+          if (other.path == "src/a.c") change.before = other.before;
+      }
+      set.changes = kept;
+      apply(set, owner(allOrNothing));
+      expectSame();
+    }
+  }
+}
+
 TEST_F(Apply, dryRunWritesNothing) {
   repository();
   put("task", "README", "changed\n");

@@ -298,6 +298,10 @@ class Runner final {
       throw Error("repository", Code::conflict, place.path + " changed while the changes were applied", "look at it, then apply again",
                   place.path);
     noteOwner(setLinkMetadata(place.parent.get(), place.name, metadataOf(item), place.path), place.path);
+    undoLater([this, path = place.path, old = item.host.state] {
+      const Place again = placeOf(tree_, path);
+      setLinkMetadata(again.parent.get(), again.name, {{}, {{old.uid, old.gid}}, true, {}, old.mtimeNs}, path);
+    });
   }
 
   // --- removing

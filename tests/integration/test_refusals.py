@@ -351,14 +351,6 @@ def test_repository_is_a_file(rauha, tmp_path):
     rauha.sandbox("true", options=["--repo-path", str(file), "--repo-mode", "ro"]).refused(125, ("repository", "usage"), mentions=str(file))
 
 
-@pytest.mark.parametrize("options", [[], ["--repo-mode", "overlay"]], ids=["default", "overlay"])
-def test_overlay_is_refused_by_name(rauha, tmp_path, options):
-    """Until the overlay mode lands, the mode must be named; the default is not another one in silence."""
-    error = rauha.sandbox("true", options=["--repo-path", str(tmp_path), *options]).refused(125)
-    text = json.dumps(error)
-    assert "overlay" in text and "rw" in text and "ro" in text, error
-
-
 def without_dac(*arguments):
     """The command as root without the capabilities that ignore permission bits: a caller who is not allowed everything."""
     return ["/usr/bin/setpriv", "--bounding-set=-dac_override,-dac_read_search", "--inh-caps=-dac_override,-dac_read_search", *map(str, arguments)]

@@ -2,7 +2,9 @@
 
 import os
 import pathlib
+import shutil
 import sys
+import tempfile
 
 import pytest
 
@@ -27,6 +29,16 @@ def pytest_ignore_collect(collection_path, config):
     if collection_path.name == "guest" and not any("guest" in str(argument) for argument in config.args):
         return True
     return None
+
+
+@pytest.fixture(scope="session")
+def private_directories():
+    """Makes directories that nobody else could have written to, on no part of their path: plugins are not loaded from below /tmp."""
+    top = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache") / "rauha-dev"
+    top.mkdir(parents=True, exist_ok=True)
+    made = pathlib.Path(tempfile.mkdtemp(prefix="tests-", dir=top))
+    yield lambda name: pathlib.Path(tempfile.mkdtemp(prefix=f"{name}-", dir=made))
+    shutil.rmtree(made, ignore_errors=True)
 
 
 # --- instances

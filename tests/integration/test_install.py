@@ -9,9 +9,9 @@ from support.instance import BIN
 
 
 @pytest.fixture(scope="module")
-def tree(tmp_path_factory):
+def tree(private_directories):
     """The installed prefix, below a directory that no build knew of."""
-    destination = tmp_path_factory.mktemp("installed")
+    destination = private_directories("installed")
     done = subprocess.run(["cmake", "--install", BIN.parent], env={**os.environ, "DESTDIR": str(destination)}, stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT, text=True, umask=0o022)
     assert done.returncode == 0, done.stdout

@@ -1,6 +1,7 @@
 """The SDK as a stranger has it: installed somewhere, its tutorial followed word by word, its examples built against it and used by real tasks."""
 
 import os
+import shutil
 import signal
 import subprocess
 
@@ -30,15 +31,15 @@ def installed(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def examples(installed, tmp_path_factory):
+def examples(installed, private_directories, tmp_path_factory):
     """Directory with dir-snapshot.so (CMake) and count-enforcer.so (one line of cc)."""
-    out, build = tmp_path_factory.mktemp("plugins"), tmp_path_factory.mktemp("build")
+    out, build = private_directories("plugins"), tmp_path_factory.mktemp("build")
     sources = installed / "share/doc/rauha-sdk/examples"
     env = {**os.environ, "PKG_CONFIG_PATH": str(installed / "lib/pkgconfig"), "CCACHE_BASEDIR": str(build.parent), "CCACHE_NOHASHDIR": "1"}
     cache = run("sh", "-c", "command -v ccache || :").strip()
     run("cmake", "-S", sources / "dir-snapshot", "-B", build, "-G", "Ninja", f"-DCMAKE_PREFIX_PATH={installed}", f"-DCMAKE_CXX_COMPILER_LAUNCHER={cache}", env=env)
     run("cmake", "--build", build, "--target", "dir-snapshot", env=env)
-    (build / "dir-snapshot.so").rename(out / "dir-snapshot.so")
+    shutil.move(build / "dir-snapshot.so", out / "dir-snapshot.so")
     source = sources / "count-enforcer" / "count_enforcer.c"
     run("sh", "-c", f"cc -std=c11 -O2 $(pkg-config --cflags rauha-sdk) -o {out}/count-enforcer.so {source} $(pkg-config --libs rauha-sdk)", env=env)
     return out

@@ -3,6 +3,7 @@
 import os
 import pathlib
 import shutil
+import signal
 import sys
 import tempfile
 
@@ -18,6 +19,10 @@ from support.instance import RAUHA, Instance  # noqa: E402
 def pytest_sessionstart(session):
     if session.config.option.collectonly:
         return
+    # What a shell in the background or nohup ignores, our commands would ignore too, and tests of signals would fail.
+    for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL), (signal.SIGQUIT, signal.SIG_DFL)):
+        if signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, handler)
     if os.geteuid() != 0:
         pytest.exit("these suites make real zones: run them as root", 3)
     if not RAUHA.exists():

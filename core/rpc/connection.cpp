@@ -54,7 +54,8 @@ kj::Promise<kj::Maybe<capnp::MessageReaderAndFds>> PoliteStream::tryReadMessage(
 // The first word is there: the number of segments, less one, and the size of the first. The table of sizes ends at a whole word.
 kj::Promise<PoliteStream::Read> PoliteStream::readBegun(kj::ArrayPtr<kj::AutoCloseFd> fds, capnp::ReaderOptions options) {
   if (first_[0] >= limits_.segments) return KJ_EXCEPTION(DISCONNECTED, "the peer's message has too many segments");
-  auto table = kj::heapArray<capnp::word>(first_[0] / 2 + 1);
+  const size_t segments = first_[0] + size_t{1};
+  auto table = kj::heapArray<capnp::word>(segments / 2 + 1);
   std::memcpy(static_cast<void*>(table.begin()), first_, sizeof first_);
   return readRest(stream_, table.asBytes(), sizeof first_).then([this, fds, options, table = kj::mv(table)]() mutable {
     return readSized(kj::mv(table), fds, options);

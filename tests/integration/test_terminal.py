@@ -18,13 +18,19 @@ class Terminal:
     """The command line on a pseudo terminal of its own, as the leader of a session."""
 
     def __init__(self, instance, *command, options=("-t",), rows=31, columns=97):
+        go, tell = os.pipe()
         self.pid, self.master = pty.fork()
         if self.pid == 0:
             try:
+                os.read(go, 1)  # the modes are looked at before the command can change them
                 fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
                 os.execve(RAUHA, [str(RAUHA), "sandbox", *options, "--image", "host", "--", *command], instance.environment({"TERM": "dumb"}))
             finally:
                 os._exit(99)
+        self.before = termios.tcgetattr(self.master)
+        os.write(tell, b"x")
+        os.close(go)
+        os.close(tell)
         self.text, self.status = b"", None
 
     def until(self, word, seconds=20):
@@ -95,12 +101,11 @@ def test_size_and_resize(rauha):
 def test_keys_reach_the_task_and_modes_come_back(rauha):
     terminal = Terminal(rauha, "sh", "-c", "echo ready; cat")
     try:
-        before = termios.tcgetattr(terminal.master)
         terminal.until(b"ready")
         os.write(terminal.master, b"typed\n\x04")
         terminal.until(b"typed\r\ntyped")
         assert terminal.end() == 0
-        assert termios.tcgetattr(terminal.master)[:4] == before[:4], "the terminal's modes were not restored"
+        assert termios.tcgetattr(terminal.master)[:4] == terminal.before[:4], "the terminal's modes were not restored"
     finally:
         terminal.close()
 

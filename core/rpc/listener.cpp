@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <charconv>
 #include <cstdlib>
 #include <cstring>
 
@@ -45,11 +46,20 @@ UniqueFd listenAt(const std::string& directory, const std::string& name, const s
   return socket;
 }
 
+// What the service manager writes is a plain number; anything else is not for us.
+static long numberIn(const char* text) {
+  long number = -1;
+  if (text == nullptr) return number;
+  const char* end = text + std::strlen(text);
+  const auto read = std::from_chars(text, end, number);
+  return read.ec == std::errc() && read.ptr == end ? number : -1;
+}
+
 UniqueFd listenFromSystemd() {
   const char* pid = getenv("LISTEN_PID");
   const char* count = getenv("LISTEN_FDS");
   UniqueFd socket;
-  if (pid != nullptr && count != nullptr && std::atol(pid) == getpid() && std::atoi(count) >= 1) {
+  if (numberIn(pid) == getpid() && numberIn(count) >= 1) {
     constexpr int kFirst = 3;  // SD_LISTEN_FDS_START
     int type = 0, listening = 0;
     socklen_t size = sizeof type;

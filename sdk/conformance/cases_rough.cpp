@@ -276,6 +276,7 @@ void manyThreads(Context& context) {
     }
   };
   std::vector<std::thread> threads;
+  threads.reserve(kThreads);
   for (unsigned i = 0; i < kThreads; ++i) threads.emplace_back(work, i);
   for (std::thread& t : threads) t.join();
   for (const std::string& w : wrong) context.note(w);

@@ -30,6 +30,13 @@ bool isId(std::string_view text) noexcept {
          std::all_of(text.begin(), text.end(), [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_'; });
 }
 
+std::vector<rauha_str> viewsOf(const std::vector<std::string>& texts) {
+  std::vector<rauha_str> out;
+  out.reserve(texts.size());
+  for (const std::string& text : texts) out.push_back(sdk::str(text));
+  return out;
+}
+
 void Context::step(const std::string& what) { std::snprintf(progress_->step, sizeof progress_->step, "%s", what.c_str()); }
 
 void Context::note(const std::string& seen) {

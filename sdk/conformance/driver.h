@@ -47,7 +47,7 @@ struct Input {
     return reinterpret_cast<T*>(bytes.data());
   }
   // Borrowed from `keep`: valid as long as this input.
-  rauha_str own(std::string text);
+  rauha_str own(std::string value);
 };
 
 class Session;
@@ -152,6 +152,7 @@ void guardedCall(Outcome& out, testing::FakeCall& call, F&& f) {
 // A sequence of single calls for `life`: fails with the operation's name and what was said.
 void expectStatus(Context& context, const Outcome& outcome, const std::string& what, std::initializer_list<rauha_status> allowed);
 
-bool isId(std::string_view text) noexcept;  // [a-z0-9_], 1 to 40 bytes
+std::vector<rauha_str> viewsOf(const std::vector<std::string>& texts);  // borrowed
+bool isId(std::string_view text) noexcept;                              // [a-z0-9_], 1 to 40 bytes
 
 }  // namespace rauha::conformance

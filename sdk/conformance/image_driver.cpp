@@ -213,8 +213,7 @@ class ImageDriver final : public Driver {
   }
   Outcome reconcile(Session& session, FakeCall& call, const std::vector<std::string>& keep, std::vector<std::string>*) override {
     Input in;
-    std::vector<rauha_str> texts;
-    for (const std::string& k : keep) texts.push_back(sdk::str(k));
+    const std::vector<rauha_str> texts = viewsOf(keep);
     in.list = {texts.data(), static_cast<uint32_t>(texts.size()), sizeof(rauha_str)};
     return operation("reconcile").call(session, call, in);
   }

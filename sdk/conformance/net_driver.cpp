@@ -162,8 +162,7 @@ class NetDriver final : public Driver {
     return op.call(session, call, in);
   }
   Outcome reconcile(Session& session, FakeCall& call, const std::vector<std::string>& keep, std::vector<std::string>* removed) override {
-    std::vector<rauha_str> texts;
-    for (const std::string& k : keep) texts.push_back(sdk::str(k));
+    const std::vector<rauha_str> texts = viewsOf(keep);
     const rauha_array list{texts.data(), static_cast<uint32_t>(texts.size()), sizeof(rauha_str)};
     Outcome out;
     NetFindingCapture got;

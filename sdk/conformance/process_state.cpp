@@ -124,10 +124,8 @@ ProcessState processState() {
   ProcessState out;
   for (const std::string& name : namesIn("/proc/self/fd")) {
     const std::string target = linkText("/proc/self/fd/" + name);
-    if (isNumber(name) && ::access(("/proc/self/fd/" + name).c_str(), F_OK) == 0 && target.rfind("/proc/", 0) != 0)
-      out.descriptors[std::stoi(name)] = target;
-    else if (isNumber(name) && target.rfind("/proc/", 0) != 0 && !target.empty())
-      out.descriptors[std::stoi(name)] = target;  // sockets, pipes, deleted files
+    // Not the directory that is being read here: it is closed by now, or shows /proc.
+    if (isNumber(name) && !target.empty() && target.rfind("/proc/", 0) != 0) out.descriptors[std::stoi(name)] = target;
   }
   for (const std::string& name : namesIn("/proc/self/task")) {
     out.threads.insert(std::stoi(name));

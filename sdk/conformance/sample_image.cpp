@@ -2,11 +2,13 @@
 
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <stdexcept>
 #include <vector>
 
@@ -62,7 +64,8 @@ class Tar final {
     std::snprintf(header + 136, 12, "%011o", 1'000'000'000u);
     std::memset(header + 148, ' ', 8);
     header[156] = type;
-    std::memcpy(header + 257, "ustar\00000", 8);
+    constexpr char kMagic[8] = {'u', 's', 't', 'a', 'r', '\0', '0', '0'};
+    std::copy(std::begin(kMagic), std::end(kMagic), header + 257);
     unsigned sum = 0;
     for (const char c : header) sum += static_cast<unsigned char>(c);
     std::snprintf(header + 148, 8, "%06o", sum);

@@ -35,7 +35,6 @@ struct OpenedPlugin {
   decltype(rauha_plugin::get_interface) getInterface = nullptr;
 };
 
-// services: ids of what the host offers; a plugin that requires another is refused.
-OpenedPlugin openPlugin(InspectedPlugin plugin, const std::vector<std::string>& services);
+OpenedPlugin openPlugin(InspectedPlugin plugin);
 
 }  // namespace rauha::plugin

@@ -34,15 +34,15 @@ std::vector<plugin::Layer> pluginChecks(const std::vector<plugin::PluginRecord>&
 }  // namespace
 
 void writeDoctor(schema::DoctorReport::Builder out, const std::vector<plugin::Layer>& layers,
-                 const std::vector<plugin::PluginRecord>& plugins, const plugin::Layer& enforcer) {
+                 const std::vector<plugin::PluginRecord>& plugins) {
   utsname name{};
   if (uname(&name) == 0) out.setKernel(name.release);
   auto all = layers;
   for (auto& layer : all)
-    if (layer.name == "enforcer") {
-      layer = enforcer;  // the backend does not know
+    if (layer.name == "enforcer" && layer.state != plugin::LayerState::full) {
       // Nothing is wrong with the machine: `missing` is for what it should have.
-      if (layer.state == plugin::LayerState::missing) layer.state = plugin::LayerState::partial;
+      layer.state = plugin::LayerState::partial;
+      layer.remedy = "nothing to do on this machine: this version has no enforcer plugin; leave \"enforcer\" out of `require`";
     }
   for (auto& check : pluginChecks(plugins)) all.push_back(std::move(check));
   std::string layout = "v2";

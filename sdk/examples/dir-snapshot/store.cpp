@@ -37,12 +37,12 @@ std::vector<std::string> entriesOf(int dir) {
   return out;
 }
 
-// Whole or not at all, also after a loss of power.
-void writeFile(int dir, const std::string& name, std::string_view text) {
+// Whole or not at all; durable: also after a loss of power.
+void writeFile(int dir, const std::string& name, std::string_view text, bool durable) {
   const std::string temporary = ".new-" + name;
   const Fd file(openat(dir, temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600));
-  if (!file || write(file.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size()) || fsync(file.get()) != 0 ||
-      renameat(dir, temporary.c_str(), dir, name.c_str()) != 0 || fsync(dir) != 0)
+  if (!file || write(file.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size()) || (durable && fsync(file.get()) != 0) ||
+      renameat(dir, temporary.c_str(), dir, name.c_str()) != 0 || (durable && fsync(dir) != 0))
     fail("write " + name);
 }
 
@@ -121,22 +121,24 @@ Fd Store::lock() const {
 Snapshot Store::take(int source, Caller caller, std::string_view zone, std::string_view name, Call& call) {
   const Temporary copy(tmp_.get(), path_);
   const TreeFacts facts = readTree(source, caller, copy.root(), limits_, call);
-  writeFile(copy.dir(), "facts", std::to_string(facts.bytes) + " " + std::to_string(facts.entries) + "\n");
-  // One sync of the file system is cheaper than one of each file.
-  if (syncfs(copy.dir()) != 0) fail("write the snapshot to disk");
+  writeFile(copy.dir(), "facts", std::to_string(facts.bytes) + " " + std::to_string(facts.entries) + "\n", false);
+  // What a name keeps must be whole after a loss of power as well, and one sync of the file system is cheaper than one of each file; it
+  // covers an equal snapshot that is there already. What only zones use goes with them: they do not outlive the power either.
+  if (!name.empty() && syncfs(copy.dir()) != 0) fail("write the snapshot to disk");
   call.check();
 
   std::vector<std::string> away;
   Snapshot out = [&] {
     const Fd held = lock();
     publish(copy.name(), facts);
+    if (!name.empty() && fsync(layers_.get()) != 0) fail("put snapshot " + facts.digest + " into the store");
     Snapshot there = snapshotOf(facts.digest.substr(7));
     if (!zone.empty()) lease(zone, there.hex);
     if (name.empty()) return there;
     if (entriesOf(names_.get()).size() >= kMostNames) throw Error(RAUHA_E_LIMIT, "the store has 1000 snapshots", "remove one");
     there.name = name;
     there.createdNs = nowNs();
-    writeFile(names_.get(), there.name, there.hex + " " + std::to_string(there.createdNs) + "\n");
+    writeFile(names_.get(), there.name, there.hex + " " + std::to_string(there.createdNs) + "\n", true);
     away = collect();  // what the name meant before
     return there;
   }();
@@ -151,7 +153,6 @@ void Store::publish(const std::string& temporary, const TreeFacts& facts) const 
   const std::string hex = facts.digest.substr(7);
   if (renameat2(tmp_.get(), temporary.c_str(), layers_.get(), hex.c_str(), RENAME_NOREPLACE) != 0 && errno != EEXIST)
     fail("put snapshot " + hex + " into the store");
-  if (fsync(layers_.get()) != 0) fail("put snapshot " + hex + " into the store");
 }
 
 Snapshot Store::snapshotOf(const std::string& hex) const {

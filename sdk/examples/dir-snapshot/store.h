@@ -7,9 +7,9 @@
 //   tmp/XXXXXX/        a copy in the making
 //   lock               flock(2) while anything but tmp/ changes
 //
-// Whatever is visible is whole: a tree is copied in tmp/, written to disk, then renamed. Nothing is kept in memory, so that a killed daemon
-// loses nothing, and calls may run at once, also in two processes. A layer goes when neither a name nor a lease needs it.
-// Thread: [any]. Errors: rauha::sdk::Error.
+// Whatever is visible is whole: a tree is copied in tmp/, then renamed; written to disk before that, when a name will keep it. Nothing is
+// kept in memory, so that a killed daemon loses nothing, and calls may run at once, also in two processes. A layer goes when neither a name
+// nor a lease needs it. Thread: [any]. Errors: rauha::sdk::Error.
 
 #include <optional>
 #include <string>

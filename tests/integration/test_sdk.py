@@ -138,6 +138,20 @@ def test_killed_daemon_leaves_no_snapshot(snapshots, tree):
     eventually(lambda: not layers(snapshots), 20, "the snapshot goes with its zone")
 
 
+def test_in_a_process_of_its_own(fresh, examples, tree):
+    configure(fresh, examples, 'images = ["image-oci", "dir-snapshot"]\n[plugin.dir-snapshot]\nschemes = ["snapshot"]\nisolation = "process"\n'
+              '[plugin.dir-snapshot.process]\ncapabilities = ["chown", "fowner", "fsetid", "setgid", "setuid"]\n')
+    assert loaded(fresh)["dir-snapshot"]["isolation"] == "process", fresh.log_tail()
+    os.chown(tree / "note", 1000, 1000)
+    document = fresh.sandbox("/bin/sh", "-c", "cat /note; stat -c %u /note /bin", image=f"snapshot:{tree}").task("succeeded", 0)
+    assert document["stdout"] == "first\n1000\n0\n"
+    fresh.run("image", "import", "--json", f"snapshot:{tree}", "--name", "base").exited(0)
+    assert fresh.sandbox("/bin/cat", "/note", image="snapshot:base").task("succeeded", 0)["stdout"] == "first\n"
+    assert len(layers(fresh)) == 1
+    fresh.run("image", "remove", "--json", "snapshot:base").exited(0)
+    assert not layers(fresh)
+
+
 def test_configuration_that_the_plugin_refuses(fresh, examples):
     configure(fresh, examples, 'images = ["image-oci", "dir-snapshot"]\n[plugin.dir-snapshot]\nschemes = ["snapshot"]\n\nmax_byte = 1\n')
     plugins = fresh.run("plugin", "list", "--json").exited(0).json["plugins"]

@@ -29,6 +29,14 @@ constexpr int kDetach = 2;  // MNT_DETACH
 
 std::string text(capnp::Text::Reader t) { return {t.begin(), t.size()}; }
 
+// Nothing is made outside the new root: every path is appended to the stage's.
+std::string absolute(capnp::Text::Reader t) {
+  std::string path = text(t);
+  if (path.size() < 2 || path[0] != '/' || (path + "/").find("/../") != std::string::npos)
+    throw Error(kClass, Code::invalid, "the private root: \"" + path + "\" is not an absolute path without \"..\"", {}, path);
+  return path;
+}
+
 // One thing of the host's that will be seen: a copy of its mount, or the link that it is.
 struct Seen {
   std::string path;
@@ -125,23 +133,24 @@ void pivot() {
 }  // namespace
 
 void enterPrivateRoot(schema::HostSetup::Reader setup) {
+  const std::string runtime = absolute(setup.getRuntimeDir()), libexec = absolute(setup.getLibexecDir());
+  const std::string storePath = absolute(setup.getStateDir()) + "/plugins/" + text(setup.getPlugin());
   if (mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) throwErrno(kClass, "make the mounts private");
   // The sources first, while the old root is whole.
   std::vector<Seen> seen;
   for (const auto path : setup.getRead())
-    if (Seen s; look(text(path), MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV, s)) seen.push_back(std::move(s));
+    if (Seen s; look(absolute(path), MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV, s)) seen.push_back(std::move(s));
   for (const char* device : kDevices)
     if (Seen s; look(device, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC, s)) seen.push_back(std::move(s));
-  const std::string storePath = text(setup.getStateDir()) + "/plugins/" + text(setup.getPlugin());
   Seen store;
   if (!look(storePath, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC, store) || !store.directory)
     throw Error(kClass, Code::notFound, storePath + " is not a directory", {}, storePath);
 
   if (mount("tmpfs", kStage, "tmpfs", kNoSpecial, "mode=0755,size=4m") != 0) throwErrno(kClass, "mount the private root");
   mountMemory("/tmp", "mode=1777,size=64m");
-  mountMemory(text(setup.getRuntimeDir()), "mode=0700,size=16m");
+  mountMemory(runtime, "mode=0700,size=16m");
   for (const auto& s : seen) show(s);
-  makeDirectories(text(setup.getLibexecDir()), 0755);
+  makeDirectories(libexec, 0755);
   show(store);
   makeDirectories("/proc", 0555);
   if (mount("proc", staged("/proc").c_str(), "proc", kNoSpecial | MS_RDONLY, "subset=pid") != 0) throwErrno(kClass, "mount /proc");

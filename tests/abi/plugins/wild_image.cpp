@@ -1,0 +1,217 @@
+// An image plugin that does what its reference says, for the tests of a process of its own: crashes, hangs, floods, answers that reach
+// outside, and attempts ("try:NAME": the errno of the attempt is the answer's size, 0 when it worked).
+#include <fcntl.h>
+#include <linux/keyctl.h>
+#include <netinet/in.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/mount.h>
+#include <sys/ptrace.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+#include <rauha/plugin.hpp>
+
+#include <cerrno>
+#include <functional>
+#include <map>
+#include <string>
+#include <vector>
+
+namespace {
+
+using rauha::sdk::Call;
+using rauha::sdk::Error;
+using rauha::sdk::str;
+using rauha::sdk::view;
+
+int errnoOf(long result) { return result < 0 ? errno : 0; }
+
+int closing(int fd) {
+  const int error = errnoOf(fd);
+  if (fd >= 0) close(fd);
+  return error;
+}
+
+// The call came as far as its arguments, which are wrong on purpose.
+int letThrough(long result, int complaint) {
+  const int error = errnoOf(result);
+  return error == complaint ? 0 : error;
+}
+
+int connectTo(int family) {
+  const int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  if (fd < 0) return errno;
+  sockaddr_in to{};
+  to.sin_family = AF_INET;
+  to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  to.sin_port = htons(1);
+  const int error = errnoOf(connect(fd, reinterpret_cast<sockaddr*>(&to), sizeof to));
+  close(fd);
+  return error == ECONNREFUSED ? 0 : error;  // it was reached
+}
+
+class WildImages {
+ public:
+  WildImages(rauha::sdk::Host host, std::string_view config) : host_(host), store_(std::string(host.stateDir()) + "/plugins/wild-image") {
+    if (config.find("die = true") != std::string_view::npos) abort();
+    if (config.find("refuse = true") != std::string_view::npos) throw Error(RAUHA_E_INVALID, "the configuration says refuse");
+    if (config.find("sleep = true") != std::string_view::npos) sleep(1000);
+  }
+
+  void resolve(Call& call, const rauha_image_request& request, const rauha_image_sink& sink) {
+    const std::string what(view(request.reference));
+    if (what.rfind("try:", 0) == 0) return answer(sink, what, static_cast<uint64_t>(attempt(what.substr(4), request.source_fd_borrow)));
+    misbehave(what, call);
+    if (what == "bind_outside" || what == "bind_climbs") {
+      answer(sink, what, 0);
+      return mount(sink, what == "bind_outside" ? "/etc/shadow" : "/usr/../etc/shadow");
+    }
+    if (what == "bind_usr") {
+      answer(sink, what, 0);
+      return mount(sink, "/usr");
+    }
+    answer(sink, what, 0);
+    mkdir((store_ + "/layer").c_str(), 0755);
+    if (what == "outside") return layer(sink, "/etc", -1);
+    if (what == "climbs") return layer(sink, store_ + "/../../../", -1);
+    if (what == "link") {
+      if (symlink("/etc", (store_ + "/link").c_str()) != 0 && errno != EEXIST) throw Error(RAUHA_E_IO, "symlink");
+      return layer(sink, store_ + "/link", -1);
+    }
+    if (what == "own_descriptor") {
+      const int fd = open("/usr", O_PATH | O_DIRECTORY | O_CLOEXEC);
+      layer(sink, "", fd);
+      close(fd);
+      return;
+    }
+    if (what == "source") return layer(sink, "", request.source_fd_borrow);
+    if (what == "many")
+      for (int i = 0; i < 61; ++i) layer(sink, store_ + "/layer", -1);
+    else
+      layer(sink, store_ + "/layer", -1);
+  }
+  void inspect(Call& call, const rauha_image_request& request, const rauha_image_sink& sink) { resolve(call, request, sink); }
+  void importImage(Call& call, const rauha_image_request& request, const rauha_image_sink& sink) { resolve(call, request, sink); }
+  void release(Call&, std::string_view) {}
+  void list(Call&, const rauha_image_request&, const rauha_image_sink& sink) {
+    for (const auto& lease : leases_) answer(sink, "lease:" + lease, 0);
+  }
+  void remove(Call&, const rauha_image_request&) { throw Error(1234, "a status of its own"); }
+  void reconcile(Call&, const std::vector<std::string_view>& leases) { leases_.assign(leases.begin(), leases.end()); }
+
+ private:
+  void misbehave(const std::string& what, Call& call) {
+    if (what == "segv") raise(SIGSEGV);
+    if (what == "abort") abort();
+    if (what == "exit") _exit(3);
+    if (what == "hang") {
+      call.progress("hanging", 1, 1);
+      for (;;) sleep(1000);
+    }
+    if (what == "patient") {
+      call.progress("waiting", 1, 2);
+      while (!call.cancelled()) usleep(1000);
+      throw Error(RAUHA_E_CANCELLED, "gave up when told");
+    }
+    if (what == "log_flood")
+      for (int i = 0; i < 5000; ++i) host_.log(RAUHA_LOG_INFO, "line " + std::to_string(i));
+    if (what == "event_flood") {
+      rauha_event event{};
+      event.struct_size = sizeof event;
+      event.name = str("wild.event");
+      for (int i = 0; i < 5000; ++i) host_.raw()->emit(host_.raw()->context, &event);
+    }
+    if (what == "memory") {
+      std::vector<std::string> kept;
+      for (;;) kept.emplace_back(16 << 20, 'x');
+    }
+  }
+
+  int attempt(const std::string& what, int source) const {
+    const std::string device = store_ + "/device";
+    const std::map<std::string, std::function<int()>> attempts{
+        {"read_shadow", [] { return closing(open("/etc/shadow", O_RDONLY | O_CLOEXEC)); }},
+        {"write_shadow", [] { return closing(open("/etc/shadow", O_WRONLY | O_CLOEXEC)); }},
+        {"write_passwd", [] { return closing(open("/etc/passwd", O_WRONLY | O_CLOEXEC)); }},
+        {"chmod_usr", [] { return errnoOf(chmod("/usr", 0755)); }},
+        {"chown_usr", [] { return errnoOf(chown("/usr", 0, 0)); }},
+        {"write_store", [&] { return closing(open((store_ + "/file").c_str(), O_CREAT | O_WRONLY | O_CLOEXEC, 0600)); }},
+        {"chown_store", [&] { return errnoOf(lchown((store_ + "/file").c_str(), 1000, 1000)); }},
+        {"device",
+         [&] {
+           return mknod(device.c_str(), S_IFCHR | 0600, makedev(1, 3)) != 0 && errno != EEXIST
+                      ? -1
+                      : closing(open(device.c_str(), O_RDONLY | O_CLOEXEC));
+         }},
+        {"mount", [] { return letThrough(::mount("none", "/nowhere", "tmpfs", 0, nullptr), ENOENT); }},
+        {"userns", [] { return errnoOf(unshare(CLONE_NEWUSER)); }},
+        {"netns", [] { return errnoOf(unshare(CLONE_NEWNET)); }},
+        {"fork",
+         [] {
+           const int pid = static_cast<int>(syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0));
+           if (pid == 0) _exit(0);
+           return errnoOf(pid);
+         }},
+        {"execve",
+         [] {
+           char name[] = "/nowhere";
+           char* argv[] = {name, nullptr};
+           return letThrough(execv(name, argv), ENOENT);
+         }},
+        {"ptrace", [] { return errnoOf(ptrace(PTRACE_TRACEME, 0, nullptr, nullptr)); }},
+        {"inet", [] { return connectTo(AF_INET); }},
+        {"netlink", [] { return closing(socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, 0)); }},
+        {"unix", [] { return closing(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)); }},
+        {"bpf", [] { return letThrough(syscall(SYS_bpf, 9999, nullptr, 0), EINVAL); }},
+        {"keyctl", [] { return errnoOf(syscall(SYS_keyctl, KEYCTL_GET_KEYRING_ID, KEY_SPEC_PROCESS_KEYRING, 1)); }},
+        {"io_uring", [] { return letThrough(syscall(SYS_io_uring_setup, 0, nullptr), EFAULT); }},
+        {"perf", [] { return letThrough(syscall(SYS_perf_event_open, nullptr, 0, 0, 0, 0), EFAULT); }},
+        {"handle", [] { return letThrough(syscall(SYS_open_by_handle_at, AT_FDCWD, nullptr, 0), EFAULT); }},
+        {"climb_source", [&] { return closing(openat(source, "../outside", O_RDONLY | O_CLOEXEC)); }},
+        {"read_source", [&] { return closing(openat(source, "inside", O_RDONLY | O_CLOEXEC)); }},
+        {"write_source", [&] { return closing(openat(source, "inside", O_WRONLY | O_CLOEXEC)); }},
+        {"chmod_source", [&] { return errnoOf(fchmod(source, 0755)); }},
+    };
+    if (what.rfind("signal ", 0) == 0) return errnoOf(kill(std::stoi(what.substr(7)), 0));
+    const auto it = attempts.find(what);
+    if (it == attempts.end()) throw Error(RAUHA_E_INVALID, "no attempt is called " + what);
+    errno = 0;
+    return it->second();
+  }
+
+  static void answer(const rauha_image_sink& sink, const std::string& reference, uint64_t size) {
+    rauha_image_info info{};
+    info.struct_size = sizeof info;
+    info.reference = str(reference);
+    info.source = str("wild");
+    info.size = size;
+    sink.info(sink.context, &info);
+  }
+  static void layer(const rauha_image_sink& sink, const std::string& path, int fd) {
+    rauha_image_layer l{};
+    l.struct_size = sizeof l;
+    l.id_mapping = RAUHA_LAYER_ID_ZONE;
+    l.directory_fd_borrow = fd;
+    l.path = str(path);
+    sink.layer(sink.context, &l);
+  }
+  static void mount(const rauha_image_sink& sink, const char* source) {
+    rauha_image_mount m{};
+    m.struct_size = sizeof m;
+    m.kind = RAUHA_MOUNT_BIND;
+    m.source = str(source);
+    m.target = str("/seen");
+    sink.mount(sink.context, &m);
+  }
+
+  rauha::sdk::Host host_;
+  const std::string store_;
+  std::vector<std::string> leases_;
+};
+
+}  // namespace
+
+RAUHA_IMAGE_PLUGIN(WildImages, "wild-image", "0.1", "Apache-2.0");

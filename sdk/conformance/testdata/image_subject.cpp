@@ -153,4 +153,15 @@ const rauha_image_v1 table = {
 
 }  // namespace
 
+// What no configuration can break.
+#ifdef BAD_OPEN
+namespace {
+__attribute__((constructor)) void loaded() { ::setenv("RAUHA_SUBJECT", "was here", 1); }
+}  // namespace
+#endif
+#ifdef BAD_EXPORTS
+extern "C" RAUHA_EXPORT int rauha_subject_leak;
+int rauha_subject_leak = 1;
+#endif
+
 SUBJECT_PLUGIN(Images, "image", "image-subject", RAUHA_IMAGE_V1, table);

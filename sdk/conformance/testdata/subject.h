@@ -207,15 +207,6 @@ const void* interfaceOf(rauha_instance* i, const char* id, const char* own, cons
 #else
 #define SUBJECT_LICENSE "Apache-2.0"
 #endif
-#ifdef BAD_OPEN
-namespace {
-__attribute__((constructor)) void loaded() { ::setenv("RAUHA_SUBJECT", "was here", 1); }
-}  // namespace
-#endif
-#ifdef BAD_EXPORTS
-extern "C" RAUHA_EXPORT int rauha_subject_leak;
-int rauha_subject_leak = 1;
-#endif
 #ifdef BAD_ENTRY
 #define SUBJECT_ENTRY_EFFECT ::setenv("RAUHA_SUBJECT", "entered", 1);
 #else

@@ -17,8 +17,9 @@ class TestDirectory final {
  public:
   TestDirectory() {
     std::string reasons;
+    const char* home = getenv("HOME");
     for (const std::string& base :
-         {std::filesystem::current_path().string(), std::string("/run"), std::string(getenv("HOME") ? getenv("HOME") : "/")}) {
+         {std::filesystem::current_path().string(), std::string("/run"), std::string(home != nullptr ? home : "/")}) {
       try {
         openTrustedDirectory(base, {});
         std::string name = base + "/rauha-test-XXXXXX";

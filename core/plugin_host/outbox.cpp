@@ -38,7 +38,7 @@ bool Outbox::put(Line line) {
   return true;
 }
 
-bool Outbox::log(int32_t level, std::string_view what) { return put({level, std::string(what.substr(0, kMaxText)), std::nullopt}); }
+bool Outbox::log(int32_t level, std::string_view line) { return put({level, std::string(line.substr(0, kMaxText)), std::nullopt}); }
 bool Outbox::event(plugin::PluginEvent&& event) { return put({0, {}, std::move(event)}); }
 
 void Outbox::progress(uint64_t call, std::string_view what, uint64_t done, uint64_t total) {

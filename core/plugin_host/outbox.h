@@ -23,7 +23,7 @@ class Outbox final {
   KJ_DISALLOW_COPY(Outbox);
 
   // Any thread. False: there is no room.
-  bool log(int32_t level, std::string_view text);
+  bool log(int32_t level, std::string_view line);
   bool event(plugin::PluginEvent&& event);
   void progress(uint64_t call, std::string_view what, uint64_t done, uint64_t total);
 

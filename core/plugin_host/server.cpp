@@ -118,17 +118,17 @@ class ImagesServer final : public schema::PluginImages::Server {
   // Runs f on a worker and writes what it gives.
   template <typename Context, typename F>
   kj::Promise<void> run(Context context, F f) {
-    return runTask(shared_, context, std::move(f), UniqueFd());
+    return runTask(shared_, context, std::move(f), std::make_shared<UniqueFd>());
   }
 
   template <typename Context, typename F>
-  static Task<void> runTask(Shared& shared, Context context, F f, UniqueFd source) {
+  static Task<void> runTask(Shared& shared, Context context, F f, std::shared_ptr<UniqueFd> source) {
     Call call(shared, context.getParams().getCall());
     std::optional<Error> failure;
     std::vector<ResolvedImage> images;
-    const auto kept = std::make_shared<UniqueFd>(std::move(source));  // as long as the worker uses it
     try {
-      auto working = shared.workers.run([function = std::move(f), options = call.options, kept]() mutable { return function(options); });
+      // The source lives as long as the worker uses it.
+      auto working = shared.workers.run([function = std::move(f), options = call.options, source]() mutable { return function(options); });
       images = co_await kj::mv(working);
     } catch (...) {
       failure = currentError("image");
@@ -137,7 +137,7 @@ class ImagesServer final : public schema::PluginImages::Server {
     if (failure)
       writeOutcome(out.initOutcome(), *failure);
     else
-      answer(out, images, kept->get());
+      answer(out, images, source->get());
   }
 
   template <typename Context>
@@ -162,7 +162,7 @@ class ImagesServer final : public schema::PluginImages::Server {
       out.push_back((shared_.images.get()->*method)(o, request));
       return out;
     };
-    auto running = runTask(shared_, context, std::move(f), std::move(source));
+    auto running = runTask(shared_, context, std::move(f), std::make_shared<UniqueFd>(std::move(source)));
     co_await kj::mv(running);
   }
   template <typename Context>
@@ -266,7 +266,7 @@ void serve(schema::HostSetup::Reader setup, std::vector<std::string> layers, Uni
   Shared shared(io);
   auto stream = io.lowLevelProvider->wrapUnixSocketFd(kj::AutoCloseFd(socket.release()));
   capnp::TwoPartyVatNetwork network(*stream, kDescriptorsPerMessage, capnp::rpc::twoparty::Side::SERVER, options());
-  auto rpc = capnp::makeRpcServer(network, kj::heap<HostServer>(shared, setup, std::move(layers), std::move(file)));
+  [[maybe_unused]] const auto rpc = capnp::makeRpcServer(network, kj::heap<HostServer>(shared, setup, std::move(layers), std::move(file)));
   network.onDisconnect().wait(io.waitScope);
   // Nothing is taken down: calls may run, and the daemon has forgotten them.
   _exit(0);

@@ -38,6 +38,8 @@ size_t openDescriptors() {
   return n;
 }
 
+void touch(const std::string& path) { const UniqueFd file(open(path.c_str(), O_CREAT | O_WRONLY | O_CLOEXEC, 0644)); }
+
 ImageRequest asking(const std::string& reference, int source = -1, const std::string& lease = {}) {
   ImageRequest request;
   request.reference = reference;
@@ -108,8 +110,8 @@ TEST_F(RemoteTest, WhatTheProcessCannotDo) {
   start();
   const std::string source = fixture.directory() + "/tree";
   std::filesystem::create_directories(source);
-  for (const auto& file : {source + "/inside", fixture.directory() + "/outside"})
-    UniqueFd(open(file.c_str(), O_CREAT | O_WRONLY | O_CLOEXEC, 0644));
+  touch(source + "/inside");
+  touch(fixture.directory() + "/outside");
   const UniqueFd directory(open(source.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   for (const char* name : {"write_store", "chown_store", "unix", "read_source"}) EXPECT_EQ(attempt(name, directory.get()), 0) << name;
   const std::string signal = "signal " + std::to_string(getpid());
@@ -216,6 +218,7 @@ TEST_F(RemoteTest, AnEndFailsTheCallsThatRun) {
   std::atomic<int> failed{0}, hanging{0};
   CallOptions options;
   options.progress = [&](std::string_view, uint64_t, uint64_t) { ++hanging; };
+  threads.reserve(3);
   for (int i = 0; i < 3; ++i)
     threads.emplace_back([&] {
       if (errorOf([&] { source.resolve(options, asking("hang")); }).text().find("ended by SIGKILL") != std::string::npos) ++failed;
@@ -316,7 +319,7 @@ TEST_P(HostileHost, IsAnError) {
   std::filesystem::create_directories(fixture.directory() + "/libexec");
   fixture.config.libexecDir = fixture.directory() + "/libexec";
   std::filesystem::copy_file(RAUHA_FAKE_PLUGIN_HOST, fixture.directory() + "/libexec/rauha-plugin-host");
-  UniqueFd(open((fixture.directory() + "/libexec/" + GetParam()).c_str(), O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
+  touch(fixture.directory() + "/libexec/" + GetParam());
   patience.startNs = 3'000'000'000;
   const size_t before = openDescriptors();
   const int64_t began = monotonicNs();

@@ -104,7 +104,10 @@ class WildImages {
 
  private:
   void misbehave(const std::string& what, Call& call) {
-    if (what == "segv") raise(SIGSEGV);
+    if (what == "segv") {
+      signal(SIGSEGV, SIG_DFL);  // sanitizers have a handler of their own
+      raise(SIGSEGV);
+    }
     if (what == "abort") abort();
     if (what == "exit") _exit(3);
     if (what == "hang") {

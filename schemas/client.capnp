@@ -45,6 +45,17 @@ struct DoctorReport {
   server @4 :ServerInfo;
 }
 
+struct PluginHealth {
+  # How well a plugin kept the contract since the daemon began.
+  overruns @0 :UInt64;        # calls that returned late, or not at all
+  abandoned @1 :UInt64;       # calls that never seemed to return: their workers were given up
+  stuck @2 :UInt64;           # of these, the ones that still have not
+  violations @3 :UInt64;      # breaches of the contract
+  eventsDropped @4 :UInt64 $Json.name("events_dropped");   # too many, or malformed
+  lastViolation @5 :Text $Json.name("last_violation");     # absent: none
+  lastOverrun @6 :Text $Json.name("last_overrun");         # absent: none
+}
+
 struct PluginInfo {
   name @0 :Text;
   version @1 :Text;
@@ -55,12 +66,15 @@ struct PluginInfo {
   buildId @6 :Text $Json.name("build_id");
   loaded @7 :Bool;
   refusal @8 :Text;                      # why it was refused or is not in use; absent when loaded
-  capabilities @9 :List(Text);
+  capabilities @9 :List(Text);           # what it can do here: a backend's layers, an image plugin's schemes, an enforcer's state and operations
   isolation @10 :Text;                   # "none": it runs in the daemon; "process": in a process of its own
   pid @11 :Int32;                        # of that process; 0: none runs
   restarts @12 :UInt32;                  # how often that process was started again
   confinement @13 :List(Text);           # what confines that process, as it was armed, one line each
   lastEnd @14 :Text $Json.name("last_end");  # how that process ended last: "ended by SIGSEGV"; absent: never
+  health @15 :PluginHealth;              # absent: not loaded
+  unsafePlaces @16 :List(Text) $Json.name("unsafe_places");   # accepted only by plugins.allow_unsafe_directories: "/tmp is writable by others"
+  pinned @17 :Bool;                      # the configuration pins the file's sha256
 }
 
 interface TaskHandle {

@@ -67,7 +67,7 @@ struct Posture {
   layers @0 :List(LayerPosture);
   cgroupLayout @1 :Text $Json.name("cgroup_layout");    # "v2" or "hybrid"
   network @2 :Text;                                     # "isolated", "host"
-  enforcer @3 :Text;                                    # "none" or the plugin's name
+  enforcer @3 :Text;                                    # "none", or the plugin's name and state: "counter: attached, audit only"
   userNamespace @4 :Text $Json.name("user_namespace");  # "private 1879048192+65536" or "host"
   seccomp @5 :Text;
   landlockAbi @6 :UInt32 $Json.name("landlock_abi");
@@ -75,6 +75,17 @@ struct Posture {
   backend @8 :Text;
   degraded @9 :List(Text);                              # required layers that an explicit option waived
   kernel @10 :Text;
+  unsafePlugins @11 :List(Text) $Json.name("unsafe_plugins");   # loaded from places that others than root control: "backend-linux: /tmp is writable by others"; absent: none
+}
+
+struct EnforcementCounters {
+  # What the enforcer counted in the task's zone, one for each operation.
+  operation @0 :Text;                                   # "file_open", "exec", "mmap_exec", "ptrace", "signal", "cgroup_attach", "capability", "socket", "mount"
+  allowed @1 :UInt64;
+  denied @2 :UInt64;
+  wouldDeny @3 :UInt64 $Json.name("would_deny");        # let pass by an enforcer that only counts
+  errors @4 :UInt64;                                    # failures inside the enforcer; each was a denial
+  lost @5 :UInt64;                                      # events that could not be recorded
 }
 
 struct TaskResult {
@@ -109,5 +120,6 @@ struct TaskResult {
   stages @28 :List(Agent.Stage);                        # only with the client option `trace`
   repoMode @29 :RepoMode $Json.name("repo_mode");
   changes @30 :Changes.ChangeSet;                       # absent without a repository in overlay mode, and when nothing ran
+  enforcementCounters @32 :List(EnforcementCounters) $Json.name("enforcement_counters");   # absent without an enforcer
   notes @31 :List(Text);                                # one line for each thing that the caller should know ("--timeout 2h was cut to the policy's 1h")
 }

@@ -7,7 +7,7 @@
 #include <map>
 #include <mutex>
 #include <thread>
-#include <vector>
+#include <utility>
 
 namespace rauha {
 namespace {
@@ -35,38 +35,71 @@ class WorkerPool::State final {
  public:
   explicit State(size_t threads) : limit_(threads) {}
 
-  ~State() {
+  void stop() {
     {
       std::lock_guard lock(mutex_);
       stopping_ = true;
     }
     wake_.notify_all();
-    for (auto& thread : threads_) thread.join();
+    for (auto& [id, thread] : threads_) thread.join();
   }
 
-  bool enqueue(const std::optional<std::string>& key, std::unique_ptr<Job> job, size_t queueLimit) {
+  std::optional<Error> enqueue(const std::optional<std::string>& key, std::unique_ptr<Job> job, size_t queueLimit,
+                               const std::shared_ptr<State>& self) {
     std::unique_lock lock(mutex_);
-    if (waiting_ >= queueLimit + idle()) return false;
+    if (waiting_ >= queueLimit + idle()) return fullError(queueLimit);
     if (!key) {
       ready_.push_back({std::nullopt, std::move(job)});
+    } else if (const auto stuck = stuck_.find(*key); stuck != stuck_.end()) {
+      return stuck->second;
     } else if (auto [at, isFirst] = keys_.try_emplace(*key); isFirst) {
       ready_.push_back({key, std::move(job)});
     } else {
       at->second.push_back(std::move(job));
     }
     ++waiting_;
-    if (ready_.size() > threads_.size() - running_ && threads_.size() < limit_) addThread();
+    if (ready_.size() > threads_.size() - running_ && threads_.size() < limit_) addThread(self);
     lock.unlock();
     wake_.notify_one();
+    return std::nullopt;
+  }
+
+  bool abandon(std::thread::id id, const Error& why, const std::shared_ptr<State>& self) {
+    std::deque<std::unique_ptr<Job>> refused;
+    {
+      std::lock_guard lock(mutex_);
+      const auto thread = threads_.find(id);
+      const auto seat = seats_.find(id);
+      if (thread == threads_.end() || seat == seats_.end()) return false;
+      thread->second.detach();
+      threads_.erase(thread);
+      --running_;
+      ++abandoned_;
+      seat->second.abandoned = true;
+      seat->second.job->fail(why);
+      if (const auto& key = seat->second.key) {
+        stuck_.emplace(*key, why);
+        refused.swap(keys_.at(*key));
+        waiting_ -= refused.size();
+      }
+      if (!ready_.empty() && threads_.size() < limit_) addThread(self);
+    }
+    for (auto& job : refused) job->fail(why);
     return true;
   }
 
   Counts counts() const {
     std::lock_guard lock(mutex_);
-    return {threads_.size(), running_, waiting_};
+    return {threads_.size(), running_, waiting_, abandoned_};
   }
 
  private:
+  // What a thread is doing.
+  struct Seat {
+    Job* job;
+    std::optional<std::string> key;
+    bool abandoned = false;
+  };
   struct Entry {
     std::optional<std::string> key;
     std::unique_ptr<Job> job;
@@ -75,10 +108,16 @@ class WorkerPool::State final {
   // Threads, made or not, that have nothing to do: what they can take at once does not count as waiting.
   size_t idle() const { return limit_ - running_; }
 
-  void addThread() {
+  static Error fullError(size_t limit) {
+    return Error("daemon", Code::busy, "the daemon is busy: " + std::to_string(limit) + " calls wait for a worker already",
+                 "try again later");
+  }
+
+  void addThread(const std::shared_ptr<State>& self) {
     try {
       BlockSignals block;
-      threads_.emplace_back([this] { work(); });
+      std::thread thread([self] { self->work(); });
+      threads_.emplace(thread.get_id(), std::move(thread));
     } catch (const std::system_error&) {
       if (threads_.empty())
         throw Error("daemon", Code::limit, "cannot start a worker thread", "raise the limit of processes (RLIMIT_NPROC, pids.max)");
@@ -97,12 +136,22 @@ class WorkerPool::State final {
       ready_.pop_front();
       --waiting_;
       ++running_;
+      seats_[std::this_thread::get_id()] = {entry.job.get(), entry.key};
       lock.unlock();
       if (entry.job->wanted()) entry.job->run();
+      lock.lock();
+      const bool abandoned = seats_.extract(std::this_thread::get_id()).mapped().abandoned;
+      lock.unlock();
       entry.job.reset();
       lock.lock();
-      --running_;
+      if (abandoned) {
+        --abandoned_;
+        if (entry.key) stuck_.erase(*entry.key);
+      } else {
+        --running_;
+      }
       if (entry.key) releaseKey(*entry.key);
+      if (abandoned) return;  // another thread has our place
     }
   }
 
@@ -123,24 +172,23 @@ class WorkerPool::State final {
   std::condition_variable wake_;
   std::deque<Entry> ready_;                                       // may run now
   std::map<std::string, std::deque<std::unique_ptr<Job>>> keys_;  // a key is present while one of its jobs is ready or runs
-  std::vector<std::thread> threads_;
-  size_t running_ = 0;
+  std::map<std::string, Error> stuck_;                            // keys whose running job was given up
+  std::map<std::thread::id, std::thread> threads_;                // without the abandoned
+  std::map<std::thread::id, Seat> seats_;                         // of threads that run something
+  size_t running_ = 0;                                            // without the abandoned
+  size_t abandoned_ = 0;
   size_t waiting_ = 0;
   bool stopping_ = false;
 };
 
 WorkerPool::WorkerPool(size_t threads, size_t queueLimit)
-    : queueLimit_(queueLimit), state_(std::make_unique<State>(threads == 0 ? 1 : threads)) {}
-WorkerPool::~WorkerPool() = default;
+    : queueLimit_(queueLimit), state_(std::make_shared<State>(threads == 0 ? 1 : threads)) {}
+WorkerPool::~WorkerPool() { state_->stop(); }
 
-bool WorkerPool::enqueue(const std::optional<std::string>& key, std::unique_ptr<Job> job) {
-  return state_->enqueue(key, std::move(job), queueLimit_);
+std::optional<Error> WorkerPool::enqueue(const std::optional<std::string>& key, std::unique_ptr<Job> job) {
+  return state_->enqueue(key, std::move(job), queueLimit_, state_);
 }
+bool WorkerPool::abandon(std::thread::id thread, const Error& why) { return state_->abandon(thread, why, state_); }
 WorkerPool::Counts WorkerPool::counts() const { return state_->counts(); }
-
-Error WorkerPool::fullError(size_t limit) {
-  return Error("daemon", Code::busy, "the daemon is busy: " + std::to_string(limit) + " calls wait for a worker already",
-               "try again later");
-}
 
 }  // namespace rauha

@@ -7,6 +7,9 @@
 // Errors: a rauha::Error thrown by the function arrives whole where the promise is awaited (kj_error.h).
 // Cancelling: dropping the promise is always safe. A function that has not begun is then not run; one that runs, runs to its end (pass a
 // CancelToken to end it earlier). Who needs a step to happen keeps its promise.
+// Giving up: a thread whose function does not return can be abandoned. Nothing is killed: its promise is rejected, another thread takes its
+// place, and its key refuses calls until it returns after all. With abandoned threads the process must end by _exit(): they may still use
+// what its destructors would take away.
 
 #include <kj/async.h>
 
@@ -15,6 +18,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <thread>
 #include <type_traits>
 #include <utility>
 
@@ -27,7 +31,7 @@ class WorkerPool final {
   // threads: at most so many run at once; made when first needed, kept until the end. queueLimit: how many calls may wait for a thread
   // or for their key; one more is refused with Code::busy.
   WorkerPool(size_t threads, size_t queueLimit);
-  // Runs what was queued and is still awaited, then joins every thread.
+  // Runs what was queued and is still awaited, then joins every thread that was not abandoned.
   ~WorkerPool();
   WorkerPool(const WorkerPool&) = delete;
   WorkerPool& operator=(const WorkerPool&) = delete;
@@ -43,8 +47,13 @@ class WorkerPool final {
     return submit(std::optional<std::string>(std::move(key)), std::move(f));
   }
 
+  // Gives up what this thread runs: its caller, and those who wait for its key, get `why`. False: the thread is none of ours, or idle.
+  // On the event loop's thread.
+  bool abandon(std::thread::id thread, const Error& why);
+
   struct Counts {
     size_t threads, running, waiting;
+    size_t abandoned = 0;  // have not returned until now
   };
   Counts counts() const;  // any thread
 
@@ -53,6 +62,7 @@ class WorkerPool final {
     virtual ~Job() = default;
     virtual bool wanted() const noexcept = 0;
     virtual void run() noexcept = 0;
+    virtual void fail(const Error& why) noexcept = 0;  // also while another thread is in run()
   };
   template <typename F>
   struct JobOf;
@@ -91,14 +101,13 @@ class WorkerPool final {
 #endif
   };
 
-  // False: the queue is full.
-  bool enqueue(const std::optional<std::string>& key, std::unique_ptr<Job> job);
-  static Error fullError(size_t limit);
+  // Why it was refused, if it was.
+  std::optional<Error> enqueue(const std::optional<std::string>& key, std::unique_ptr<Job> job);
   template <typename F>
   auto submit(std::optional<std::string> key, F f) -> kj::Promise<std::invoke_result_t<F&>>;
 
   const size_t queueLimit_;
-  std::unique_ptr<State> state_;
+  std::shared_ptr<State> state_;  // shared with the threads, of which an abandoned one may outlive us
 };
 
 template <typename F>
@@ -128,6 +137,7 @@ struct WorkerPool::JobOf final : Job {
       fulfiller->reject(kj::mv(e));
     }
   }
+  void fail(const Error& why) noexcept override { fulfiller->reject(toKj(why)); }
   std::optional<F> function;
   kj::Own<kj::CrossThreadPromiseFulfiller<R>> fulfiller;
   HandOver handOver;
@@ -137,7 +147,7 @@ template <typename F>
 auto WorkerPool::submit(std::optional<std::string> key, F f) -> kj::Promise<std::invoke_result_t<F&>> {
   auto pair = kj::newPromiseAndCrossThreadFulfiller<std::invoke_result_t<F&>>();
   const HandOver handOver;
-  if (!enqueue(key, std::make_unique<JobOf<F>>(std::move(f), kj::mv(pair.fulfiller), handOver))) return toKj(fullError(queueLimit_));
+  if (const auto refused = enqueue(key, std::make_unique<JobOf<F>>(std::move(f), kj::mv(pair.fulfiller), handOver))) return toKj(*refused);
   return handOver.taken(kj::mv(pair.promise));
 }
 

@@ -245,5 +245,60 @@ TEST_F(WorkerPoolTest, WorkersBlockSignals) {
   EXPECT_EQ(sigismember(&mine, SIGTERM), 0);
 }
 
+TEST_F(WorkerPoolTest, AnAbandonedThreadIsReplacedAndItsKeyRefuses) {
+  WorkerPool pool(1, 16);
+  Gate gate;
+  std::thread::id stuck;
+  std::atomic<bool> late{false};
+  auto hanging = pool.runSerial("zone", [&] {
+    stuck = std::this_thread::get_id();
+    gate.pass();
+    late = true;
+  });
+  gate.awaitArrivals(1);
+  auto queued = pool.runSerial("zone", [] {});
+  auto other = pool.run([] { return 7; });
+  const Error why("plugin", Code::deadline, "zone_create of p did not return");
+  EXPECT_FALSE(pool.abandon(std::this_thread::get_id(), why));
+  EXPECT_TRUE(pool.abandon(stuck, why));
+  EXPECT_FALSE(pool.abandon(stuck, why));
+  EXPECT_EQ(other.wait(io.waitScope), 7) << "another thread has the place";
+  const auto textOf = [&](kj::Promise<void> promise) {
+    try {
+      promise.wait(io.waitScope);
+    } catch (const kj::Exception& e) {
+      return fromKj(e).text();
+    }
+    return std::string("no error");
+  };
+  EXPECT_EQ(textOf(kj::mv(hanging)), why.text());
+  EXPECT_EQ(textOf(kj::mv(queued)), why.text());
+  EXPECT_EQ(textOf(pool.runSerial("zone", [] {})), why.text());
+  EXPECT_EQ(pool.counts().abandoned, 1u);
+  EXPECT_FALSE(late);
+  gate.open();
+  while (pool.counts().abandoned != 0) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  EXPECT_TRUE(late);
+  EXPECT_EQ(textOf(pool.runSerial("zone", [] {})), "no error") << "it returned after all";
+}
+
+TEST_F(WorkerPoolTest, ThePoolMayGoBeforeItsAbandonedThread) {
+  Gate gate;
+  std::atomic<int> left{0};
+  {
+    WorkerPool pool(2, 16);
+    std::thread::id stuck;
+    auto hanging = pool.run([&] {
+      const Defer leaving([&] { ++left; });
+      stuck = std::this_thread::get_id();
+      gate.pass();
+    });
+    gate.awaitArrivals(1);
+    ASSERT_TRUE(pool.abandon(stuck, Error("plugin", Code::deadline, "stuck")));
+  }
+  gate.open();
+  while (left == 0) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+}
+
 }  // namespace
 }  // namespace rauha

@@ -21,6 +21,8 @@
 namespace rauha {
 namespace {
 
+constexpr uint64_t kMaxDurationMs = 7 * 24 * 3'600'000;  // so that nanoseconds never overflow
+
 class Reader {
  public:
   Reader(const std::string& source, Config& config) : source_(source), config_(config) {}
@@ -73,13 +75,16 @@ class Reader {
     text(t, "socket_group", "daemon.", config_.socketGroup);
     number(t, "workers", "daemon.", 1, 64, config_.workers);
     number(t, "task_history", "daemon.", 1, 1'000'000, config_.taskHistory);
-    std::string idle;
-    text(t, "idle_exit", "daemon.", idle);
-    if (idle.empty()) return;
-    const auto ms = parseDurationMs(idle);
-    if (!ms || *ms < 100)
-      refuse(*t.get("idle_exit"), "daemon.idle_exit", "'" + idle + "' is not a duration of at least 100ms", "write for example \"60s\"");
-    config_.idleExitMs = *ms;
+    duration(t, "idle_exit", "daemon.", config_.idleExitMs);
+  }
+  void duration(const toml::table& t, const char* key, const std::string& prefix, uint64_t& out) const {
+    std::string value;
+    text(t, key, prefix, value);
+    if (value.empty()) return;
+    const auto ms = parseDurationMs(value);
+    if (!ms || *ms < 100 || *ms > kMaxDurationMs)
+      refuse(*t.get(key), prefix + key, "'" + value + "' is not a duration from 100ms to 168h", "write for example \"60s\"");
+    out = *ms;
   }
   // As parseDurationMs, and days.
   static std::optional<uint64_t> days(const std::string& text) {
@@ -113,15 +118,22 @@ class Reader {
     }
   }
   void plugins(const toml::table& t) {
-    refuseUnknown(t, {"backend", "images", "enforcer", "network", "directories", "allow_unsafe_directories"}, "plugins.");
+    refuseUnknown(t,
+                  {"backend", "images", "enforcer", "network", "directories", "allow_unsafe_directories", "call_timeout", "overrun_after",
+                   "abandon_after"},
+                  "plugins.");
+    duration(t, "call_timeout", "plugins.", config_.callTimeoutMs);
+    duration(t, "overrun_after", "plugins.", config_.overrunAfterMs);
+    duration(t, "abandon_after", "plugins.", config_.abandonAfterMs);
+    if (config_.abandonAfterMs < config_.overrunAfterMs)
+      refuse(t, "plugins.abandon_after", "must not be shorter than plugins.overrun_after");
     text(t, "backend", "plugins.", config_.backend);
     if (const auto* node = t.get("images")) config_.images = imagePlugins(*node);
     text(t, "enforcer", "plugins.", config_.enforcer);
     text(t, "network", "plugins.", config_.network);
-    for (const auto& [key, value] : {std::pair{"enforcer", config_.enforcer}, std::pair{"network", config_.network}})
-      if (value != "none")
-        refuse(*t.get(key), std::string("plugins.") + key,
-               "no " + std::string(key) + " plugin can be loaded by this version; found '" + value + "'", "write \"none\"");
+    if (config_.network != "none")
+      refuse(*t.get("network"), "plugins.network", "no network plugin can be loaded by this version; found '" + config_.network + "'",
+             "write \"none\"");
     if (const auto* node = t.get("allow_unsafe_directories")) {
       if (!node->is_boolean()) refuse(*node, "plugins.allow_unsafe_directories", "must be true or false");
       config_.allowUnsafeDirectories = *node->value<bool>();

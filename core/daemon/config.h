@@ -3,6 +3,7 @@
 //
 //   [daemon]   socket_group = "rauha"   idle_exit = "60s" (on demand only)   workers = 4   task_history = 1000
 //   [plugins]  backend = "backend-linux"   images = "image-oci"   enforcer = "none"   network = "none"
+//              call_timeout = "30s"   overrun_after = "5s"   abandon_after = "30s" (of a plugin's call, beyond its deadline)
 //              directories = ["/usr/lib/rauha/plugins"]   allow_unsafe_directories = false
 //              images may be a list: ["image-oci", "dir-snapshot"]. At most one of it has no schemes and gets what no other claims.
 //   [changes]  keep = "7d"   keep_bytes = "2GiB"   max_changes = 300000   protected = ["Makefile", "*.mk"]
@@ -46,6 +47,9 @@ struct Config {
   std::string network = "none";
   std::vector<std::string> pluginDirectories;  // empty: the one beside the program
   bool allowUnsafeDirectories = false;
+  uint64_t callTimeoutMs = 30'000;   // of a plugin's call about a zone
+  uint64_t overrunAfterMs = 5'000;   // beyond its deadline: told
+  uint64_t abandonAfterMs = 30'000;  // beyond its deadline: given up
   std::map<std::string, PluginSection> plugins;
   ChangesSection changes;
 };

@@ -77,8 +77,9 @@ TEST(Config, RefusalsNameFileLineAndKey) {
   EXPECT_EQ(refusal("[daemon]\nworker = 1\n"), "x.toml:2: daemon.worker: unknown key");
   EXPECT_EQ(refusal("[plugins]\n\ndirectories = [\"rel\"]\n"), "x.toml:3: plugins.directories: must be an array of absolute paths");
   EXPECT_EQ(refusal("[daemon]\nworkers = 0\n"), "x.toml:2: daemon.workers: must be a whole number from 1 to 64");
-  EXPECT_EQ(refusal("[daemon]\nidle_exit = \"5\"\n"), "x.toml:2: daemon.idle_exit: '5' is not a duration of at least 100ms");
-  EXPECT_NE(refusal("[plugins]\nenforcer = \"bpf\"\n"), "accepted");
+  EXPECT_EQ(refusal("[daemon]\nidle_exit = \"5\"\n"), "x.toml:2: daemon.idle_exit: '5' is not a duration from 100ms to 168h");
+  EXPECT_NE(refusal("[plugins]\nnetwork = \"bridge\"\n"), "accepted");
+  EXPECT_EQ(parseConfig("[plugins]\nenforcer = \"counter\"\n", "x").enforcer, "counter");
   EXPECT_NE(refusal("[plugin.x]\nsha256 = \"00\"\n"), "accepted");
   EXPECT_NE(refusal("daemon = 1\n"), "accepted");
   EXPECT_NE(refusal("[daemon\n"), "accepted");

@@ -50,6 +50,14 @@ constexpr size_t kWorkerQueue = 4096;
 // What is not removed by then is at the next start.
 constexpr auto kRemovalPatience = 5 * kj::SECONDS;
 
+plugin::CallLimits callLimits(const Config& config) {
+  plugin::CallLimits out;
+  out.createNs = static_cast<int64_t>(config.callTimeoutMs) * 1'000'000;
+  out.overrunNs = static_cast<int64_t>(config.overrunAfterMs) * 1'000'000;
+  out.abandonNs = static_cast<int64_t>(config.abandonAfterMs) * 1'000'000;
+  return out;
+}
+
 }  // namespace
 
 Daemon::Daemon(kj::AsyncIoContext& io, const Instance& instance, const Config& config, Log& log, bool onDemand)
@@ -60,6 +68,7 @@ Daemon::Daemon(kj::AsyncIoContext& io, const Instance& instance, const Config& c
       onDemand_(onDemand),
       startedNs_(monotonicNs()),
       store_(instance.stateDir),
+      pluginState_(store_),
       events_(busOptions(store_)),
       eventLog_(events_, store_, log, io.provider->getTimer()),
       workers_(config.workers, kWorkerQueue),
@@ -67,8 +76,11 @@ Daemon::Daemon(kj::AsyncIoContext& io, const Instance& instance, const Config& c
       changes_(instance.stateDir, store_, workers_, changesSettings(config.changes),
                [this](const std::string& problem) { log_.warning("changes", problem); }),
       registry_(plugin::Registry::load(pluginConfig(), hostCallbacks())),
-      zones_(*io.lowLevelProvider, workers_, registry_->backend(), store_, events_, instance.stateDir),
+      zones_(*io.lowLevelProvider, workers_, registry_->backend(), store_, events_, instance.stateDir,
+             config.enforcer == "none" ? nullptr : &registry_->enforcer()),
       tasks_(io.provider->getTimer(), workers_, imageWorkers_, registry_->images(), zones_, store_, events_, changes_),
+      containment_(io.provider->getTimer(), *registry_, {&workers_, &imageWorkers_, &tasks_.leaseWorkers()}, events_, log,
+                   callLimits(config)),
       services_{workers_,
                 imageWorkers_,
                 *registry_,
@@ -89,6 +101,12 @@ Daemon::Daemon(kj::AsyncIoContext& io, const Instance& instance, const Config& c
                                    {{"uid", std::to_string(peer.uid)}, {"pid", std::to_string(peer.pid)}, {"reason", why}}));
           }),
       stop_(kj::newPromiseAndFulfiller<void>()) {
+  zones_.setCallTimeout(static_cast<int64_t>(config.callTimeoutMs) * 1'000'000);
+  std::vector<std::string> unsafe;
+  for (const auto& record : registry_->records())
+    if (record.loaded)
+      for (const auto& place : record.weaknesses) unsafe.push_back(record.name + ": " + place);
+  zones_.setUnsafePlugins(std::move(unsafe));
   for (const auto& record : registry_->records()) {
     if (record.loaded)
       events_.emit(coreEvent(names::kPluginLoaded, record.weaknesses.empty() ? Severity::info : Severity::warning,
@@ -102,6 +120,7 @@ plugin::PluginConfig Daemon::pluginConfig() const {
   plugin::PluginConfig out;
   out.directories = config_.pluginDirectories.empty() ? std::vector<std::string>{instance_.pluginDir} : config_.pluginDirectories;
   std::vector<std::string> names{config_.backend};
+  if (config_.enforcer != "none") names.push_back(config_.enforcer);
   names.insert(names.end(), config_.images.begin(), config_.images.end());
   for (const auto& name : names) {
     plugin::EnabledPlugin enabled;
@@ -119,6 +138,7 @@ plugin::PluginConfig Daemon::pluginConfig() const {
   out.stateDir = instance_.stateDir;
   out.runtimeDir = instance_.runtimeDir;
   out.libexecDir = instance_.libexecDir;
+  out.limits = callLimits(config_);
   return out;
 }
 
@@ -132,6 +152,7 @@ plugin::HostCallbacks Daemon::hostCallbacks() {
     return events_.emit(std::move(event)) != 0;
   };
   callbacks.log = [this](LogLevel level, std::string_view plugin, std::string_view text) { log_.write(level, plugin, text); };
+  callbacks.state = &pluginState_;
   callbacks.onLoopThread = [loop = std::this_thread::get_id()] { return std::this_thread::get_id() == loop; };
   return callbacks;
 }
@@ -145,7 +166,7 @@ Task<void> Daemon::reconcile() {
   const size_t removed = co_await zones_.reconcile();
   std::vector<std::string> leases;
   for (const auto& zone : zones_.list()) leases.push_back(zone->id);
-  auto pending = workers_.run([this, leases] { registry_->images().reconcile({}, leases); });
+  auto pending = imageWorkers_.run([this, leases] { registry_->images().reconcile({}, leases); });
   co_await kj::mv(pending);
   store_.pruneTasks(config_.taskHistory, 0);
   co_await reconcileChanges();
@@ -161,6 +182,10 @@ Task<void> Daemon::reconcileChanges() {
   for (const auto& path : removed)
     events_.emit(coreEvent(names::kReconcileObjectRemoved, Severity::notice, "change set " + path + ": removed",
                            {{"object", path}, {"action", "removed"}}));
+}
+
+size_t Daemon::abandonedWorkers() const {
+  return workers_.counts().abandoned + imageWorkers_.counts().abandoned + tasks_.leaseWorkers().counts().abandoned;
 }
 
 void Daemon::requestShutdown(const char* reason) {

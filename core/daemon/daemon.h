@@ -12,8 +12,10 @@
 #include "core/base/worker_pool.h"
 #include "core/changes/change_store.h"
 #include "core/daemon/config.h"
+#include "core/daemon/containment.h"
 #include "core/daemon/event_log.h"
 #include "core/daemon/instance.h"
+#include "core/daemon/plugin_state.h"
 #include "core/evidence/event_bus.h"
 #include "core/plugin/registry.h"
 #include "core/rpc/listener.h"
@@ -33,6 +35,8 @@ class Daemon final {
   // Serves on the socket until a stop is asked for or, on demand, until nothing was done for the configured time.
   Task<void> serve(UniqueFd socket, bool socketIsOurs);
   void requestShutdown(const char* reason);
+  // With any, the process must end by _exit(): they may still use what a destructor would take away.
+  size_t abandonedWorkers() const;
 
  private:
   plugin::PluginConfig pluginConfig() const;
@@ -50,6 +54,7 @@ class Daemon final {
   bool socketIsOurs_ = false;
   const int64_t startedNs_;
   store::Store store_;
+  PluginState pluginState_;
   evidence::EventBus events_;
   EventLog eventLog_;
   WorkerPool workers_;
@@ -58,6 +63,7 @@ class Daemon final {
   std::unique_ptr<plugin::Registry> registry_;
   ZoneService zones_;
   TaskService tasks_;
+  Containment containment_;
   rpc::Services services_;
   rpc::Listener listener_;
   kj::PromiseFulfillerPair<void> stop_;

@@ -108,6 +108,11 @@ int run(const Options& options, UniqueFd& ready) {
   };
   const auto onTerm = stopOn(SIGTERM, "SIGTERM"), onInt = stopOn(SIGINT, "SIGINT");
   runDaemon(daemon, instance, config, ready, log).promise().wait(io.waitScope);
+  if (const size_t stuck = daemon.abandonedWorkers(); stuck > 0) {
+    log.warning("daemon", "stopped with " + std::to_string(stuck) + " calls of plugins that never returned");
+    if (options.onDemand) removeOwnGroups(instance);
+    _exit(0);  // what they use must not be taken away under them; all that matters is written
+  }
   log.info("daemon", "stopped");
   return 0;
 }

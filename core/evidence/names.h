@@ -52,7 +52,13 @@ inline constexpr std::string_view kReconcileObjectLeft = "reconcile.object_left"
 // Plugins.
 inline constexpr std::string_view kPluginLoaded = "plugin.loaded";    // attributes: name, version, path
 inline constexpr std::string_view kPluginRefused = "plugin.refused";  // attributes: path, reason
-inline constexpr std::string_view kPluginEvent = "plugin.event";      // of a plugin that gave its event no name of its own
+inline constexpr std::string_view kPluginCallAbandoned =
+    "plugin.call_abandoned";  // a call did not return long after its deadline, its worker was given up; attributes: name, function
+inline constexpr std::string_view kPluginEvent = "plugin.event";  // of a plugin that gave its event no name of its own
+
+// Enforcement.
+inline constexpr std::string_view kEnforcementIncomplete =
+    "enforcement.incomplete";  // counters or events of a run are missing; attributes: enforcer, reason
 
 // Images.
 inline constexpr std::string_view kImageImported = "image.imported";  // attributes: reference, digest

@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "core/plugin/backend.h"
+#include "core/plugin/enforcer.h"
 #include "core/plugin/image_source.h"
 #include "core/plugin/loaded_plugin.h"
 
@@ -12,5 +13,6 @@ namespace rauha::plugin {
 // Throw Error of class "plugin" when the table is missing, too small, or lacks a function.
 std::unique_ptr<Backend> adaptBackend(std::shared_ptr<PluginInstance> plugin);
 std::unique_ptr<ImageSource> adaptImages(std::shared_ptr<PluginInstance> plugin);
+std::unique_ptr<Enforcer> adaptEnforcer(std::shared_ptr<PluginInstance> plugin);
 
 }  // namespace rauha::plugin

@@ -51,6 +51,7 @@ struct ZoneHandle {
   int shimPid = 0;      // 0: none on this host
   uint32_t idBase = 0;  // first host id of the zone's range; 0 with usernsHost
   uint32_t idCount = 0;
+  UniqueFd cgroup;            // directory of the zone's control group in the v2 tree; none: the backend has none
   std::vector<Layer> layers;  // armed by the backend itself; empty after connectZone
 };
 

@@ -1,6 +1,7 @@
 #include <fcntl.h>
 #include <rauha/backend.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <cstddef>
@@ -13,7 +14,7 @@ namespace rauha::plugin {
 namespace {
 
 constexpr size_t kTableV1 = offsetof(rauha_backend_v1, reconcile) + sizeof(void*);  // sizes in ABI 1.0
-constexpr size_t kHandleV1 = offsetof(rauha_zone_handle, host_id_count) + sizeof(uint32_t);
+constexpr size_t kHandleV1 = offsetof(rauha_zone_handle, reserved) + sizeof(uint32_t);
 constexpr size_t kLayerV1 = offsetof(rauha_layer, remedy) + sizeof(rauha_str);
 constexpr size_t kFindingV1 = offsetof(rauha_zone_finding, action) + sizeof(rauha_str);
 constexpr size_t kMaxLayers = 64;
@@ -120,6 +121,7 @@ rauha_zone_handle emptyHandle() {
   rauha_zone_handle out{};
   out.struct_size = sizeof out;
   out.agent_fd_take = -1;
+  out.cgroup_fd_take = -1;
   return out;
 }
 
@@ -135,6 +137,16 @@ UniqueFd takeSocket(int fd) {
   return owned;
 }
 
+// Ours from here on, as the socket is.
+UniqueFd takeDirectory(int fd) {
+  struct stat st {};
+  if (fd < 3 || fstat(fd, &st) != 0 || !S_ISDIR(st.st_mode))
+    throw Error("plugin", Code::internal, "returned OK, but cgroup_fd_take " + std::to_string(fd) + " is not an open directory");
+  UniqueFd owned(fd);
+  if (fcntl(fd, F_SETFD, FD_CLOEXEC) != 0) throwErrno("plugin", "set close-on-exec on the zone's control group");
+  return owned;
+}
+
 ZoneHandle takeHandle(const rauha_zone_handle& raw, bool usernsHost) {
   ZoneHandle out;
   out.agent = takeSocket(raw.agent_fd_take);
@@ -142,7 +154,8 @@ ZoneHandle takeHandle(const rauha_zone_handle& raw, bool usernsHost) {
     throw Error("plugin", Code::internal,
                 "says that the zone handle has " + std::to_string(raw.struct_size) + " bytes, the daemon gave room for " +
                     std::to_string(sizeof raw));
-  refuseFlags(raw.flags, "the zone handle");
+  if ((raw.flags & RAUHA_ZONE_HANDLE_CGROUP) != 0) out.cgroup = takeDirectory(raw.cgroup_fd_take);
+  refuseFlags(raw.flags & ~RAUHA_ZONE_HANDLE_CGROUP, "the zone handle");
   if (raw.shim_pid < 0 || raw.shim_pid == 1)
     throw Error("plugin", Code::internal, "returned OK with the shim's pid " + std::to_string(raw.shim_pid));
   if (uint64_t{raw.host_id_base} + raw.host_id_count > UINT32_MAX || (!usernsHost && raw.host_id_base == 0 && raw.host_id_count != 0))
@@ -177,7 +190,7 @@ class PluginBackend final : public Backend {
   std::vector<Layer> probe(const CallOptions& options) override {
     PluginCall call(plugin_->host(), options, "backend", "probe");
     LayerSink sink(call);
-    call.finish(table_.probe(plugin_->instance(), call.raw(), sink.raw()));
+    call.finish(call.run(table_.probe, plugin_->instance(), call.raw(), sink.raw()));
     return std::move(sink.layers);
   }
 
@@ -186,7 +199,7 @@ class PluginBackend final : public Backend {
     LayerSink sink(call);
     const SpecView view(spec);
     rauha_zone_handle raw = emptyHandle();
-    const rauha_status status = table_.zone_create(plugin_->instance(), call.raw(), view.raw(), sink.raw(), &raw);
+    const rauha_status status = call.run(table_.zone_create, plugin_->instance(), call.raw(), view.raw(), sink.raw(), &raw);
     ZoneHandle out = receive(call, status, raw, spec.usernsHost, &spec.id);
     out.layers = std::move(sink.layers);
     return out;
@@ -195,24 +208,24 @@ class PluginBackend final : public Backend {
   ZoneHandle connectZone(const CallOptions& options, std::string_view zoneId) override {
     PluginCall call(plugin_->host(), options, "backend", "zone_connect");
     rauha_zone_handle raw = emptyHandle();
-    const rauha_status status = table_.zone_connect(plugin_->instance(), call.raw(), toStr(zoneId), &raw);
+    const rauha_status status = call.run(table_.zone_connect, plugin_->instance(), call.raw(), toStr(zoneId), &raw);
     return receive(call, status, raw, true, nullptr);
   }
 
   void updateZone(const CallOptions& options, const ZoneSpec& spec) override {
     PluginCall call(plugin_->host(), options, "backend", "zone_update");
     const SpecView view(spec);
-    call.finish(table_.zone_update(plugin_->instance(), call.raw(), view.raw()));
+    call.finish(call.run(table_.zone_update, plugin_->instance(), call.raw(), view.raw()));
   }
 
   void destroyZone(const CallOptions& options, std::string_view zoneId) override {
     PluginCall call(plugin_->host(), options, "backend", "zone_destroy");
-    call.finish(table_.zone_destroy(plugin_->instance(), call.raw(), toStr(zoneId)));
+    call.finish(call.run(table_.zone_destroy, plugin_->instance(), call.raw(), toStr(zoneId)));
   }
 
   void checkZone(const CallOptions& options, std::string_view zoneId) override {
     PluginCall call(plugin_->host(), options, "backend", "zone_check");
-    call.finish(table_.zone_check(plugin_->instance(), call.raw(), toStr(zoneId)));
+    call.finish(call.run(table_.zone_check, plugin_->instance(), call.raw(), toStr(zoneId)));
   }
 
   std::vector<Finding> reconcile(const CallOptions& options, const std::vector<std::string>& zoneIds) override {
@@ -222,7 +235,7 @@ class PluginBackend final : public Backend {
     ids.reserve(zoneIds.size());
     for (const auto& id : zoneIds) ids.push_back(toStr(id));
     const rauha_array array{ids.data(), static_cast<uint32_t>(ids.size()), sizeof(rauha_str)};
-    call.finish(table_.reconcile(plugin_->instance(), call.raw(), array, sink.raw()));
+    call.finish(call.run(table_.reconcile, plugin_->instance(), call.raw(), array, sink.raw()));
     return std::move(sink.findings);
   }
 

@@ -2,6 +2,7 @@
 
 #include <sys/eventfd.h>
 
+#include "core/base/clock.h"
 #include "core/base/error.h"
 
 namespace rauha::plugin {
@@ -11,7 +12,8 @@ CancelToken::CancelToken() : event_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
 }
 
 void CancelToken::cancel() noexcept {
-  if (cancelled_.exchange(true, std::memory_order_acq_rel)) return;
+  int64_t before = 0;
+  if (!cancelledNs_.compare_exchange_strong(before, monotonicNs(), std::memory_order_acq_rel)) return;
   eventfd_write(event_.get(), 1);  // cannot fail: the counter was zero
 }
 

@@ -21,12 +21,14 @@ class CancelToken final {
   CancelToken(const CancelToken&) = delete;
   CancelToken& operator=(const CancelToken&) = delete;
   void cancel() noexcept;
-  bool cancelled() const noexcept { return cancelled_.load(std::memory_order_acquire); }
+  bool cancelled() const noexcept { return cancelledNs() != 0; }
+  // When (CLOCK_MONOTONIC); 0: not.
+  int64_t cancelledNs() const noexcept { return cancelledNs_.load(std::memory_order_acquire); }
   // Readable once cancelled, for ever; the token's.
   int fd() const noexcept { return event_.get(); }
 
  private:
-  std::atomic<bool> cancelled_{false};
+  std::atomic<int64_t> cancelledNs_{0};
   UniqueFd event_;
 };
 

@@ -1,23 +1,27 @@
 #include "core/plugin/host_services.h"
 
+#include <rauha/service_spawn.h>
+#include <rauha/service_state.h>
+
 #include <algorithm>
-#include <array>
-#include <cstdio>
+#include <cstddef>
 
 #include "core/base/clock.h"
 #include "core/plugin/c_struct.h"
+#include "core/plugin/service_tables.h"
 
 namespace rauha::plugin {
 namespace {
 
-constexpr size_t kMaxErrorText = 512;
 constexpr size_t kMaxLogText = 4096;
-constexpr size_t kMaxProgressText = 128;
 constexpr size_t kMaxEventName = 64;
 constexpr size_t kMaxEventText = 1024;
 constexpr size_t kMaxZoneId = 40;
 constexpr size_t kMaxAttributes = 32;
-constexpr int64_t kOverrunGraceNs = 5'000'000'000;
+constexpr size_t kAttributeV1 = offsetof(rauha_attribute, value) + sizeof(rauha_str);  // size in ABI 1.0
+// Across all zones: the event bus tells floods of single zones apart. A plugin that varies zone ids must not get around that.
+constexpr double kEventsPerSecond = 400, kEventBurst = 800;
+constexpr double kLinesPerSecond = 50, kLineBurst = 200;
 
 HostServices* hostOf(rauha_host_context* context) noexcept { return reinterpret_cast<HostServices*>(context); }
 
@@ -40,19 +44,6 @@ LogLevel logLevelOf(int32_t level) noexcept {
   }
 }
 
-std::string statusName(rauha_status status) {
-  static constexpr std::array<const char*, 14> names{"OK",    "INVALID",   "NOT_FOUND", "EXISTS", "UNSUPPORTED", "DENIED",  "BUSY",
-                                                     "LIMIT", "CANCELLED", "DEADLINE",  "IO",     "CONFLICT",    "CORRUPT", "INTERNAL"};
-  return status >= 0 && static_cast<size_t>(status) < names.size() ? names[static_cast<size_t>(status)]
-                                                                   : "status " + std::to_string(status);
-}
-
-std::string seconds(int64_t ns) {
-  char text[32];
-  snprintf(text, sizeof text, "%.1f s", static_cast<double>(ns) / 1e9);
-  return text;
-}
-
 }  // namespace
 
 HostServices::HostServices(std::string plugin, const PluginConfig& config, HostCallbacks callbacks)
@@ -61,7 +52,10 @@ HostServices::HostServices(std::string plugin, const PluginConfig& config, HostC
       stateDir_(config.stateDir),
       runtimeDir_(config.runtimeDir),
       libexecDir_(config.libexecDir),
-      callbacks_(std::move(callbacks)) {
+      callbacks_(std::move(callbacks)),
+      eventRate_(kEventsPerSecond, kEventBurst),
+      logRate_(kLinesPerSecond, kLineBurst),
+      calls_(plugin_, config.limits, [this](const std::string& text) { log(LogLevel::warning, text); }) {
   environment_ = {sizeof(rauha_environment), 0, toStr(instance_), toStr(stateDir_), toStr(runtimeDir_), toStr(libexecDir_)};
   table_.struct_size = sizeof(rauha_host);
   table_.abi_minor = RAUHA_ABI_MINOR;
@@ -71,11 +65,7 @@ HostServices::HostServices(std::string plugin, const PluginConfig& config, HostC
     if (c != nullptr) PluginCall::from(c)->setError(text, hint);
   };
   table_.log = [](rauha_host_context* h, int32_t level, rauha_str text) noexcept {
-    if (h == nullptr) return;
-    try {
-      hostOf(h)->log(logLevelOf(level), cleanText(text, kMaxLogText));
-    } catch (...) {  // out of memory: the record is lost
-    }
+    if (h != nullptr) hostOf(h)->pluginLog(logLevelOf(level), text);
   };
   table_.progress = [](rauha_call* c, rauha_str what, uint64_t done, uint64_t total) noexcept {
     if (c != nullptr) PluginCall::from(c)->progress(what, done, total);
@@ -84,10 +74,12 @@ HostServices::HostServices(std::string plugin, const PluginConfig& config, HostC
   table_.cancel_fd = [](rauha_call* c) noexcept -> int32_t { return c == nullptr ? -1 : PluginCall::from(c)->cancelFd(); };
   table_.deadline_ns = [](rauha_call* c) noexcept -> int64_t { return c == nullptr ? 0 : PluginCall::from(c)->deadlineNs(); };
   table_.emit = [](rauha_host_context* h, const rauha_event* event) noexcept {
-    if (h != nullptr) hostOf(h)->emit(event);
+    if (h != nullptr) (void)hostOf(h)->emit(event);
   };
   table_.on_loop_thread = [](rauha_host_context* h) noexcept -> int32_t { return h != nullptr && hostOf(h)->onLoopThread() ? 1 : 0; };
-  table_.get_service = [](rauha_host_context*, const char* id) noexcept -> const void* { return id == nullptr ? nullptr : service(id); };
+  table_.get_service = [](rauha_host_context* h, const char* id) noexcept -> const void* {
+    return h == nullptr || id == nullptr ? nullptr : hostOf(h)->service(id);
+  };
 }
 
 void HostServices::log(LogLevel level, std::string_view text) const noexcept {
@@ -98,7 +90,57 @@ void HostServices::log(LogLevel level, std::string_view text) const noexcept {
   }
 }
 
-const void* HostServices::service(std::string_view) noexcept { return nullptr; }
+void HostServices::pluginLog(LogLevel level, rauha_str text) noexcept {
+  try {
+    if (!logRate_.admit(monotonicNs())) {
+      linesDropped_.fetch_add(1, std::memory_order_relaxed);
+      return;
+    }
+    if (const uint64_t lost = linesDropped_.exchange(0); lost > 0)
+      log(LogLevel::warning, std::to_string(lost) + " lines of the plugin were dropped: it logs too fast");
+    log(level, cleanText(text, kMaxLogText));
+  } catch (...) {  // out of memory: the record is lost
+  }
+}
+
+void HostServices::violation(const std::string& text) noexcept {
+  calls_.violation(text);
+  if (logRate_.admit(monotonicNs())) log(LogLevel::warning, text);
+}
+
+void HostServices::serviceFailed(rauha_call* call, const std::string& text, const std::string& hint, bool garbage) noexcept {
+  if (garbage)
+    violation(text);
+  else if (call == nullptr)
+    pluginLog(LogLevel::warning, toStr(text));
+  if (call != nullptr) PluginCall::from(call)->setError(toStr(text), toStr(hint));
+}
+
+const void* HostServices::service(std::string_view id) const noexcept {
+  const bool missing = (id == RAUHA_STATE_V1 && callbacks_.state == nullptr) || (id == RAUHA_SPAWN_V1 && !callbacks_.spawn);
+  return missing ? nullptr : serviceTable(id);
+}
+
+ServiceThread& HostServices::serviceThread() {
+  std::lock_guard lock(threadMutex_);
+  if (!thread_) thread_ = std::make_unique<ServiceThread>();
+  return *thread_;
+}
+
+std::vector<StuckCall> HostServices::checkCalls() {
+  const int64_t now = monotonicNs();
+  {
+    std::lock_guard lock(threadMutex_);
+    if (thread_) calls_.checkCallback(now, thread_->callbackSinceNs());
+  }
+  return calls_.check(now);
+}
+
+PluginHealth HostServices::health() const {
+  PluginHealth out = calls_.health();
+  out.eventsDropped = eventsDropped();
+  return out;
+}
 
 bool HostServices::onLoopThread() const noexcept {
   try {
@@ -120,84 +162,31 @@ PluginEvent HostServices::copyEvent(const rauha_event& raw) const {
   out.message = cleanText(raw.message, kMaxEventText);
   const rauha_array& list = raw.attributes;
   if (list.count == 0) return out;
-  if (list.ptr == nullptr || list.stride < sizeof(rauha_attribute) || list.count > kMaxAttributes)
+  if (list.ptr == nullptr || list.stride < kAttributeV1 || list.count > kMaxAttributes)
     throw Error("plugin", Code::invalid,
                 "attributes of an event: " + std::to_string(list.count) + " of " + std::to_string(list.stride) + " bytes");
   for (uint32_t i = 0; i < list.count; ++i) {
-    rauha_attribute a;
-    std::memcpy(&a, static_cast<const unsigned char*>(list.ptr) + size_t{i} * list.stride, sizeof a);
+    rauha_attribute a{};  // an older plugin's elements are shorter than ours, a newer one's are longer
+    std::memcpy(&a, static_cast<const unsigned char*>(list.ptr) + size_t{i} * list.stride, std::min<size_t>(list.stride, sizeof a));
     out.attributes.emplace_back(cleanText(a.key, kMaxEventName), cleanText(a.value, kMaxEventText));
   }
   return out;
 }
 
-void HostServices::emit(const rauha_event* event) noexcept {
+rauha_status HostServices::emit(const rauha_event* event) noexcept {
+  rauha_status status = RAUHA_E_LIMIT;
   try {
-    // A table's rule, not a struct's: an event says that something happened, and losing it because it says more would be worse.
-    const auto raw = readTable<rauha_event>(event, offsetof(rauha_event, attributes) + sizeof(rauha_array), "event");
-    if (callbacks_.event && callbacks_.event(copyEvent(raw))) return;
+    if (eventRate_.admit(monotonicNs())) {
+      const auto raw = readTable<rauha_event>(event, offsetof(rauha_event, attributes) + sizeof(rauha_array), "event");
+      if (callbacks_.event && callbacks_.event(copyEvent(raw))) return RAUHA_OK;
+    }
   } catch (const Error& e) {
-    log(LogLevel::warning, "event dropped: " + e.text());
+    violation("event dropped: " + e.text());
+    status = RAUHA_E_INVALID;
   } catch (...) {  // out of memory: counted below
   }
   dropped_.fetch_add(1, std::memory_order_relaxed);
-}
-
-PluginCall::PluginCall(HostServices& host, const CallOptions& options, std::string_view errorClass, std::string_view function)
-    : host_(host), options_(options), errorClass_(errorClass), function_(function) {
-  if (cancelled()) throw Error(errorClass_, Code::cancelled, "cancelled by the caller before " + std::string(function_) + " began");
-  if (options_.deadlineNs != 0 && monotonicNs() >= options_.deadlineNs)
-    throw Error(errorClass_, Code::deadline, "the time was up before " + std::string(function_) + " of " + host_.plugin() + " began");
-}
-
-void PluginCall::setError(rauha_str text, rauha_str hint) noexcept {
-  try {
-    std::string cleanedText = cleanText(text, kMaxErrorText), cleanedHint = cleanText(hint, kMaxErrorText);
-    std::lock_guard lock(mutex_);
-    text_ = std::move(cleanedText);
-    hint_ = std::move(cleanedHint);
-  } catch (...) {  // out of memory: the status alone must do
-  }
-}
-
-void PluginCall::progress(rauha_str what, uint64_t done, uint64_t total) noexcept {
-  if (!options_.progress) return;
-  try {
-    options_.progress(cleanText(what, kMaxProgressText), done, total);
-  } catch (...) {  // progress is a courtesy
-  }
-}
-
-void PluginCall::fault(const Error& what) noexcept {
-  try {
-    std::lock_guard lock(mutex_);
-    if (fault_.empty()) fault_ = what.text();
-  } catch (...) {
-    std::terminate();  // a broken contract must not be forgotten for lack of memory
-  }
-}
-
-void PluginCall::logOverrun() const {
-  const int64_t late = options_.deadlineNs == 0 ? 0 : monotonicNs() - options_.deadlineNs;
-  if (late > kOverrunGraceNs) host_.log(LogLevel::warning, std::string(function_) + " returned " + seconds(late) + " after its deadline");
-}
-
-Error PluginCall::errorFor(rauha_status status) const {
-  const bool known = status > 0 && status <= RAUHA_E_INTERNAL;
-  const Code code = known ? static_cast<Code>(status) : Code::internal;
-  if (text_.empty())
-    return Error(errorClass_, code,
-                 host_.plugin() + ": " + std::string(function_) + " returned " + statusName(status) + " without a message", hint_);
-  return Error(errorClass_, code, known ? text_ : text_ + " (" + host_.plugin() + " status " + std::to_string(status) + ")", hint_);
-}
-
-void PluginCall::finish(rauha_status status) {
-  logOverrun();
-  std::lock_guard lock(mutex_);
-  if (status != RAUHA_OK) throw errorFor(status);
-  if (!fault_.empty())
-    throw Error(errorClass_, Code::internal, host_.plugin() + ": " + std::string(function_) + ": " + fault_,
-                "report this to the plugin's author");
+  return status;
 }
 
 }  // namespace rauha::plugin

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 
+#include "core/base/clock.h"
 #include "core/base/digest.h"
 #include "core/plugin/adapters.h"
 #include "core/plugin/c_struct.h"
@@ -22,7 +23,8 @@ constexpr size_t kMaxReference = 4096;
 constexpr size_t kMaxPath = 4095;
 constexpr size_t kMaxConfig = 4u << 20;
 constexpr size_t kMaxFile = 64u << 10;
-constexpr size_t kMaxTotal = 32u << 20;  // of one call, all texts together
+constexpr int64_t kUnpackNs = 3600LL * 1'000'000'000;  // large images on slow disks
+constexpr size_t kMaxTotal = 32u << 20;                // of one call, all texts together
 
 void refuseFlags(uint32_t flags, const char* what) {
   if (flags != 0) throw Error("plugin", Code::unsupported, std::string(what) + " has unknown flag bits " + std::to_string(flags));
@@ -228,14 +230,14 @@ class PluginImages final : public ImageSource {
 
   void release(const CallOptions& options, std::string_view lease) override {
     PluginCall call(plugin_->host(), options, "image", "release");
-    call.finish(table_.release(plugin_->instance(), call.raw(), toStr(lease)));
+    call.finish(call.run(table_.release, plugin_->instance(), call.raw(), toStr(lease)));
   }
 
   std::vector<ResolvedImage> list(const CallOptions& options) override {
     PluginCall call(plugin_->host(), options, "image", "list");
     ImageSink sink(call);
     const rauha_image_request raw = requestView({});
-    call.finish(table_.list(plugin_->instance(), call.raw(), &raw, sink.raw()));
+    call.finish(call.run(table_.list, plugin_->instance(), call.raw(), &raw, sink.raw()));
     return std::move(sink.images);
   }
 
@@ -244,7 +246,7 @@ class PluginImages final : public ImageSource {
     ImageRequest request;
     request.reference = reference;
     const rauha_image_request raw = requestView(request);
-    call.finish(table_.remove(plugin_->instance(), call.raw(), &raw));
+    call.finish(call.run(table_.remove, plugin_->instance(), call.raw(), &raw));
   }
 
   void reconcile(const CallOptions& options, const std::vector<std::string>& leases) override {
@@ -253,16 +255,18 @@ class PluginImages final : public ImageSource {
     texts.reserve(leases.size());
     for (const auto& lease : leases) texts.push_back(toStr(lease));
     const rauha_array array{texts.data(), static_cast<uint32_t>(texts.size()), sizeof(rauha_str)};
-    call.finish(table_.reconcile(plugin_->instance(), call.raw(), array));
+    call.finish(call.run(table_.reconcile, plugin_->instance(), call.raw(), array));
   }
 
  private:
   // A call that is about exactly one image. A lease that was taken before the answer turned out broken is given back.
   ResolvedImage one(const CallOptions& options, const ImageRequest& request, const char* function, decltype(rauha_image_v1::resolve) f) {
-    PluginCall call(plugin_->host(), options, "image", function);
+    CallOptions bounded = options;
+    if (bounded.deadlineNs == 0) bounded.deadlineNs = monotonicNs() + kUnpackNs;
+    PluginCall call(plugin_->host(), bounded, "image", function);
     ImageSink sink(call);
     const rauha_image_request raw = requestView(request);
-    const rauha_status status = f(plugin_->instance(), call.raw(), &raw, sink.raw());
+    const rauha_status status = call.run(f, plugin_->instance(), call.raw(), &raw, sink.raw());
     if (status == RAUHA_OK && sink.images.size() != 1)
       call.fault(Error("plugin", Code::internal, "returned OK with " + std::to_string(sink.images.size()) + " images, expected 1"));
     try {

@@ -29,7 +29,8 @@ void makePluginDirectory(const std::string& stateDir, const std::string& name);
 
 class LoadedPlugin final : public PluginInstance {
  public:
-  // Makes the plugin's state directory and the instance. Throws Error of class "plugin" with the plugin's text.
+  // Makes the plugin's state directory and the instance. Throws Error of class "plugin" with the plugin's text. create and destroy run on
+  // threads of their own, so that one that hangs is left behind and not waited for.
   LoadedPlugin(OpenedPlugin opened, const PluginConfig& config, const std::string& toml, HostCallbacks callbacks);
   ~LoadedPlugin() override;
   LoadedPlugin(const LoadedPlugin&) = delete;
@@ -37,15 +38,15 @@ class LoadedPlugin final : public PluginInstance {
 
   const OpenedPlugin& opened() const noexcept { return opened_; }
   const std::string& name() const noexcept override { return opened_.note.name; }
-  HostServices& host() noexcept override { return host_; }
+  HostServices& host() noexcept override { return *host_; }
   rauha_instance* instance() noexcept override { return instance_; }
   const void* table(const char* id) override;
-  void describe(PluginRecord& record) const override { record.eventsDropped = host_.eventsDropped(); }
+  void describe(PluginRecord&) const override {}
 
  private:
   const OpenedPlugin opened_;
-  HostServices host_;
-  rauha_instance* instance_ = nullptr;  // the plugin's; given back to destroy()
+  const std::shared_ptr<HostServices> host_;  // shared with a create or destroy that hangs
+  rauha_instance* instance_ = nullptr;        // the plugin's; given back to destroy()
 };
 
 }  // namespace rauha::plugin

@@ -11,7 +11,6 @@
 
 #include "core/base/digest.h"
 #include "core/plugin/c_struct.h"
-#include "core/plugin/host_services.h"
 
 namespace rauha::plugin {
 namespace {
@@ -88,7 +87,7 @@ void agree(const std::string& what, const std::string& descriptor, const std::st
     throw Error("plugin", Code::invalid, "says " + what + " " + descriptor + " in its descriptor and " + note + " in its note");
 }
 
-OpenedPlugin checkDescriptor(const rauha_plugin& raw, InspectedPlugin& plugin) {
+OpenedPlugin checkDescriptor(const rauha_plugin& raw, InspectedPlugin& plugin, const std::vector<std::string>& services) {
   agree("name", descriptorText(raw.name, "name"), plugin.note.name);
   agree("version", descriptorText(raw.version, "version"), plugin.note.version);
   agree("ABI", "1." + std::to_string(raw.abi_minor), "1." + std::to_string(plugin.note.abiMinor));
@@ -101,7 +100,7 @@ OpenedPlugin checkDescriptor(const rauha_plugin& raw, InspectedPlugin& plugin) {
                    raw.destroy,
                    raw.get_interface};
   for (const auto& service : descriptorList(raw.requires_services, "requires_services"))
-    if (HostServices::service(service) == nullptr)
+    if (std::find(services.begin(), services.end(), service) == services.end())
       throw Error("plugin", Code::unsupported, "needs the service " + service + ", which this daemon does not have",
                   "use a daemon as new as the plugin");
   const std::string interface = "rauha." + out.note.kind + "/1";
@@ -133,11 +132,11 @@ InspectedPlugin inspectPlugin(const std::string& path, const TrustRules& rules, 
   return out;
 }
 
-OpenedPlugin openPlugin(InspectedPlugin plugin) {
+OpenedPlugin openPlugin(InspectedPlugin plugin, const std::vector<std::string>& services) {
   try {
     const auto library = loadLibrary(plugin);  // its destructor's dlclose has no effect: RTLD_NODELETE
     const rauha_plugin descriptor = readDescriptor(library);
-    return checkDescriptor(descriptor, plugin);
+    return checkDescriptor(descriptor, plugin, services);
   } catch (const Error& e) {
     throw about(plugin.file.path, e);
   }

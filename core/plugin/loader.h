@@ -35,6 +35,7 @@ struct OpenedPlugin {
   decltype(rauha_plugin::get_interface) getInterface = nullptr;
 };
 
-OpenedPlugin openPlugin(InspectedPlugin plugin);
+// services: ids of what the host offers; a plugin that requires another is refused.
+OpenedPlugin openPlugin(InspectedPlugin plugin, const std::vector<std::string>& services);
 
 }  // namespace rauha::plugin

@@ -6,17 +6,20 @@
 #include <algorithm>
 #include <set>
 
+#include "core/base/clock.h"
 #include "core/base/digest.h"
 #include "core/plugin/adapters.h"
 #include "core/plugin/image_router.h"
 #include "core/plugin/loaded_plugin.h"
 #include "core/plugin/loader.h"
 #include "core/plugin/remote/remote_plugin.h"
+#include "core/plugin/service_tables.h"
 
 namespace rauha::plugin {
 namespace {
 
 constexpr std::string_view kSuffix = ".so";
+constexpr int64_t kAskNs = 2'000'000'000;
 constexpr size_t kMaxFiles = 256;  // listed per directory
 
 // Names of the plugin files of a directory, without the suffix, sorted.
@@ -56,6 +59,15 @@ std::optional<std::string> pinOf(const EnabledPlugin& enabled) {
   return pin;
 }
 
+std::vector<std::string> describe(const EnforcerCapabilities& capabilities) {
+  std::vector<std::string> out{std::string(enforcerStateName(capabilities.state))};
+  if (capabilities.auditOnly) out.emplace_back("audit only");
+  if (capabilities.byCgroup) out.emplace_back("by control group");
+  for (uint32_t i = 0; i < 64; ++i)
+    if ((capabilities.operations >> i & 1) != 0) out.push_back(operationName(i));
+  return out;
+}
+
 void refuse(PluginRecord& record, const Error& e) {
   record.loaded = false;
   record.refusal = e.text();
@@ -70,6 +82,7 @@ struct Registry::State {
     std::shared_ptr<PluginInstance> plugin;
     std::unique_ptr<Backend> backend;
     std::unique_ptr<ImageSource> images;
+    std::unique_ptr<Enforcer> enforcer;
     std::vector<std::string> schemes;  // as enabled
   };
 
@@ -120,6 +133,7 @@ struct Registry::State {
     } catch (const Error& e) {
       slot.backend.reset();
       slot.images.reset();
+      slot.enforcer.reset();
       slot.plugin.reset();
       refuse(slot.record, e);
       host.log(LogLevel::error, "plugins", slot.record.name + " refused: " + e.text());
@@ -129,20 +143,22 @@ struct Registry::State {
 
   void loadInto(Slot& slot, const EnabledPlugin& enabled) {
     slot.record.path = pathOf(enabled.name);
+    slot.record.pinned = enabled.sha256.has_value();
     InspectedPlugin inspected = inspectPlugin(slot.record.path, rules, pinOf(enabled));
     fillFromNote(slot.record, inspected.note);
     slot.record.weaknesses = inspected.file.weaknesses;
     if (enabled.isolation) return startInto(slot, enabled, std::move(inspected));
-    OpenedPlugin opened = openPlugin(std::move(inspected));
+    OpenedPlugin opened = openPlugin(std::move(inspected), offeredServices(host));
     slot.record.interfaces = opened.provides;
     slot.record.license = opened.license;
     const std::string kind = opened.note.kind;
-    if (kind != "backend" && kind != "image")
+    if (kind != "backend" && kind != "image" && kind != "enforcer")
       throw Error("plugin", Code::unsupported, slot.record.path + " is of kind " + kind + ", which this daemon does not use yet",
                   "take it out of the configuration");
     slot.plugin = std::make_shared<LoadedPlugin>(std::move(opened), config, enabled.toml, host);
     if (kind == "backend") slot.backend = adaptBackend(slot.plugin);
     if (kind == "image") slot.images = adaptImages(slot.plugin);
+    if (kind == "enforcer") slot.enforcer = adaptEnforcer(slot.plugin);
     if (kind != "image" && !slot.schemes.empty())
       throw Error("plugin", Code::invalid, slot.record.path + " is of kind " + kind + " and cannot answer for image schemes",
                   "take it out of plugins.images");
@@ -248,15 +264,50 @@ std::unique_ptr<Registry> Registry::load(const PluginConfig& config, HostCallbac
 }
 
 Backend& Registry::backend() const { return state_->only("backend", &State::Slot::backend); }
+Enforcer& Registry::enforcer() const { return state_->only("enforcer", &State::Slot::enforcer); }
 ImageSource& Registry::images() const { return state_->routed ? *state_->routed : state_->only("image", &State::Slot::images); }
 
 std::vector<PluginRecord> Registry::records() const {
   std::vector<PluginRecord> out;
   for (const auto& slot : state_->slots) {
     out.push_back(slot.record);
-    if (slot.plugin) slot.plugin->describe(out.back());
+    if (!slot.plugin) continue;
+    out.back().health = slot.plugin->host().health();
+    slot.plugin->describe(out.back());
   }
   return out;
+}
+
+std::vector<std::string> Registry::capabilities(const std::string& name) const {
+  std::vector<std::string> out;
+  for (const auto& slot : state_->slots) {
+    if (slot.record.name != name || !slot.plugin) continue;
+    CallOptions options;
+    options.deadlineNs = monotonicNs() + kAskNs;
+    try {
+      if (slot.backend)
+        for (const auto& layer : slot.backend->probe(options))
+          if (layer.state != LayerState::missing) out.push_back(layer.name + (layer.state == LayerState::partial ? " (partly)" : ""));
+      if (slot.images) out = slot.schemes;
+      if (slot.enforcer) out = describe(slot.enforcer->capabilities(options));
+    } catch (const Error& e) {
+      out = {"unknown: " + e.text()};
+    }
+  }
+  return out;
+}
+
+std::vector<StuckCall> Registry::checkCalls() const {
+  std::vector<StuckCall> out;
+  for (const auto& slot : state_->slots)
+    if (slot.plugin)
+      for (auto& call : slot.plugin->host().checkCalls()) out.push_back(std::move(call));
+  return out;
+}
+
+void Registry::abandoned(const StuckCall& call) const {
+  for (const auto& slot : state_->slots)
+    if (slot.plugin && slot.plugin->name() == call.plugin) slot.plugin->host().calls().abandoned(call.number);
 }
 
 }  // namespace rauha::plugin

@@ -15,9 +15,12 @@
 
 #include "core/base/log.h"
 #include "core/plugin/backend.h"
+#include "core/plugin/call_watch.h"
 #include "core/plugin/dangerous/insecure_plugin_directories.h"
+#include "core/plugin/enforcer.h"
 #include "core/plugin/image_source.h"
 #include "core/plugin/remote/isolation.h"
+#include "core/plugin/state_keeper.h"
 
 namespace rauha::plugin {
 
@@ -38,6 +41,7 @@ struct PluginConfig {
   std::string stateDir;
   std::string runtimeDir;
   std::string libexecDir;
+  CallLimits limits;
 };
 
 // An event of a plugin's, copied, cut to its limits and made valid UTF-8.
@@ -55,6 +59,8 @@ struct HostCallbacks {
   std::function<bool(PluginEvent&&)> event;  // false: the queue is full, the event is dropped (and counted in PluginRecord)
   std::function<void(LogLevel, std::string_view plugin, std::string_view text)> log;
   std::function<bool()> onLoopThread;
+  StateKeeper* state = nullptr;  // outlives the plugins; null: there is no rauha.state/1
+  bool spawn = true;             // false: there is no rauha.spawn/1
 };
 
 // One file, as `rauha plugin list` shows it.
@@ -70,8 +76,9 @@ struct PluginRecord {
   bool loaded = false;
   std::string refusal;                  // empty when loaded
   std::string hint;                     // what to do about the refusal
-  std::vector<std::string> weaknesses;  // accepted only by InsecurePluginDirectories: "/tmp is writable by others"
-  uint64_t eventsDropped = 0;
+  bool pinned = false;                  // the configuration names its sha256
+  std::vector<std::string> weaknesses;  // of its place (trusted_file.h): "/tmp is writable by others (mode 1777)"
+  PluginHealth health;
   std::string isolation = "none";        // or "process"
   int32_t pid = 0;                       // of its process; 0: none runs
   uint32_t restarts = 0;                 // of its process, since the daemon began
@@ -92,8 +99,14 @@ class Registry final {
   // schemes stand beside the one without, and images() is then all of them.
   Backend& backend() const;
   ImageSource& images() const;
+  Enforcer& enforcer() const;
   // Enabled plugins in the configuration's order, then every other file of the directories.
   std::vector<PluginRecord> records() const;
+  // What a loaded plugin can do on this machine, in words; blocks, as it asks the plugin. Empty for others.
+  std::vector<std::string> capabilities(const std::string& name) const;
+  // Warns of calls that are late, and gives those that are stuck (call_watch.h); abandoned() says that the call's worker was given up.
+  std::vector<StuckCall> checkCalls() const;
+  void abandoned(const StuckCall& call) const;
 
  private:
   struct State;

@@ -78,6 +78,9 @@ class Walk final {
       weak(what, what + " belongs to uid " + std::to_string(st.st_uid) + ", expected " + expected,
            "give it to " + expected + ", or, for development only, set plugins.allow_unsafe_directories");
     }
+    // Nobody else can change it; but it is not an installation either.
+    if (self != 0 && st.st_uid == self && isFile)
+      weaknesses_.push_back(what + " belongs to uid " + std::to_string(self) + ", the daemon's own");
     const bool others = (st.st_mode & S_IWOTH) != 0;
     if (!others && (st.st_mode & S_IWGRP) == 0) return;
     const std::string text = what + " is writable by " + (others ? "others" : "its group") + " (mode " + octal(st.st_mode) + ")";

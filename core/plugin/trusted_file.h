@@ -20,7 +20,9 @@ struct TrustRules {
 struct TrustedFile {
   UniqueFd fd;  // read-only
   std::string path;
-  std::vector<std::string> weaknesses;  // what was let pass by insecureDirectories: "/tmp is writable by others (mode 1777)"
+  // What an operator should know of the place: what insecureDirectories let pass ("/tmp is writable by others (mode 1777)"), and what
+  // belongs to the daemon's own user where that is not root (a private development directory).
+  std::vector<std::string> weaknesses;
 };
 
 // Throws Error of class "plugin": notFound, denied (owner, mode, link), invalid (not absolute, not a regular file), limit (size). Text and

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <filesystem>
@@ -41,7 +42,7 @@ TEST_F(TrustedFileTest, OpensWhatIsSafe) {
   const TrustedFile opened = openTrustedFile(path, {});
   EXPECT_EQ(readAll(opened.fd.get(), path), "xxxxxxxxxx");
   EXPECT_EQ(opened.path, path);
-  EXPECT_TRUE(opened.weaknesses.empty());
+  EXPECT_EQ(opened.weaknesses.empty(), geteuid() == 0);
   EXPECT_NE(fcntl(opened.fd.get(), F_GETFD) & FD_CLOEXEC, 0);
 }
 
@@ -100,6 +101,41 @@ TEST_F(TrustedFileTest, ForeignOwnerNeedsTheToken) {
   EXPECT_EQ(openTrustedFile(path, rules).weaknesses,
             (std::vector<std::string>{directory.path() + "/theirs belongs to uid 4321, expected root",
                                       path + " belongs to uid 4321, expected root"}));
+}
+
+// A daemon that is not root, with a private directory of its own user: nothing of it belongs to root, nobody else can write it. It works
+// without the option, and is shown.
+TEST(TrustedFile, APrivateDevelopmentDirectoryIsFineAndShown) {
+  if (geteuid() != 0) GTEST_SKIP() << "only root can become somebody else";
+  std::string parent = "/run/rauha-test-XXXXXX";
+  ASSERT_NE(mkdtemp(parent.data()), nullptr);
+  const Defer remove([&] { std::filesystem::remove_all(parent); });
+  ASSERT_EQ(chmod(parent.c_str(), 0755), 0);
+  const std::string home = parent + "/home", path = home + "/a.so";
+  ASSERT_EQ(mkdir(home.c_str(), 0700), 0);
+  {
+    const UniqueFd fd(open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0755));
+    ASSERT_TRUE(fd);
+    writeAll(fd.get(), "x", path);
+  }
+  ASSERT_EQ(chown(home.c_str(), 4321, 4321), 0);
+  ASSERT_EQ(chown(path.c_str(), 4321, 4321), 0);
+  const pid_t child = fork();
+  if (child == 0) {
+    if (setresgid(4321, 4321, 4321) != 0 || setresuid(4321, 4321, 4321) != 0) _exit(2);
+    try {
+      const auto weaknesses = openTrustedFile(path, {}).weaknesses;
+      if (weaknesses != std::vector<std::string>{path + " belongs to uid 4321, the daemon's own"}) _exit(3);
+      if (chmod(home.c_str(), 0777) != 0) _exit(2);
+      openTrustedFile(path, {});
+    } catch (const Error& e) {
+      _exit(e.text() == home + " is writable by others (mode 0777)" ? 0 : 4);
+    }
+    _exit(5);
+  }
+  int status = 0;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_EQ(WEXITSTATUS(status), 0);
 }
 
 TEST_F(TrustedFileTest, LinksAreRefusedAnywhere) {

@@ -13,6 +13,7 @@
 #include "core/plugin/loaded_plugin.h"
 #include "core/plugin/loader.h"
 #include "core/plugin/remote/image_wire.h"
+#include "core/plugin/service_tables.h"
 #include "core/plugin_host/outbox.h"
 
 namespace rauha::plugin_host {
@@ -243,11 +244,14 @@ class HostServer final : public schema::PluginHost::Server {
     };
     callbacks.event = [&outbox = shared_.outbox](plugin::PluginEvent&& event) { return outbox.event(std::move(event)); };
     callbacks.onLoopThread = [loop] { return std::this_thread::get_id() == loop; };
+    callbacks.spawn = false;  // the filter has no fork
     // The daemon has judged the file on this descriptor; its note is read again because the loader compares the two.
     plugin::InspectedPlugin inspected{{std::move(file), text(setup_.getPath()), {}}, {}};
     inspected.note = plugin::readNote(plugin::FileBytes(inspected.file.fd.get()));
+    const auto services = plugin::offeredServices(callbacks);
     Loaded out;
-    out.plugin = std::make_shared<plugin::LoadedPlugin>(plugin::openPlugin(std::move(inspected)), config, toml, std::move(callbacks));
+    out.plugin =
+        std::make_shared<plugin::LoadedPlugin>(plugin::openPlugin(std::move(inspected), services), config, toml, std::move(callbacks));
     out.images = plugin::adaptImages(out.plugin);
     return out;
   }

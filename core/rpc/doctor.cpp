@@ -34,15 +34,15 @@ std::vector<plugin::Layer> pluginChecks(const std::vector<plugin::PluginRecord>&
 }  // namespace
 
 void writeDoctor(schema::DoctorReport::Builder out, const std::vector<plugin::Layer>& layers,
-                 const std::vector<plugin::PluginRecord>& plugins) {
+                 const std::vector<plugin::PluginRecord>& plugins, const plugin::Layer& enforcer) {
   utsname name{};
   if (uname(&name) == 0) out.setKernel(name.release);
   auto all = layers;
   for (auto& layer : all)
-    if (layer.name == "enforcer" && layer.state != plugin::LayerState::full) {
+    if (layer.name == "enforcer") {
+      layer = enforcer;  // the backend does not know
       // Nothing is wrong with the machine: `missing` is for what it should have.
-      layer.state = plugin::LayerState::partial;
-      layer.remedy = "nothing to do on this machine: this version has no enforcer plugin; leave \"enforcer\" out of `require`";
+      if (layer.state == plugin::LayerState::missing) layer.state = plugin::LayerState::partial;
     }
   for (auto& check : pluginChecks(plugins)) all.push_back(std::move(check));
   std::string layout = "v2";

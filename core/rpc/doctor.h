@@ -10,5 +10,5 @@
 
 namespace rauha::rpc {
 void writeDoctor(schema::DoctorReport::Builder out, const std::vector<plugin::Layer>& layers,
-                 const std::vector<plugin::PluginRecord>& plugins);
+                 const std::vector<plugin::PluginRecord>& plugins, const plugin::Layer& enforcer);
 }  // namespace rauha::rpc

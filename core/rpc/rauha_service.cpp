@@ -143,12 +143,7 @@ class RauhaServer final : public schema::Rauha::Server {
     return kj::READY_NOW;
   }
 
-  kj::Promise<void> listPlugins(ListPluginsContext context) override {
-    const auto records = services_.registry.records();
-    auto out = context.getResults().initPlugins(static_cast<unsigned>(records.size()));
-    for (unsigned i = 0; i < out.size(); ++i) writePlugin(out[i], records[i]);
-    return kj::READY_NOW;
-  }
+  kj::Promise<void> listPlugins(ListPluginsContext context) override { return runListPlugins(context); }
 
   kj::Promise<void> events(EventsContext context) override {
     context.getResults().setStream(kj::heap<EventStreamServer>(services_.events.subscribe(text(context.getParams().getZoneId()))));
@@ -189,7 +184,8 @@ class RauhaServer final : public schema::Rauha::Server {
     out.setZones(static_cast<uint32_t>(services_.zones.list().size()));
   }
 
-  static void writePlugin(schema::PluginInfo::Builder out, const plugin::PluginRecord& record) {
+  static void writePlugin(schema::PluginInfo::Builder out, const plugin::PluginRecord& record,
+                          const std::vector<std::string>& capabilities) {
     out.setName(record.name);
     out.setVersion(record.version);
     out.setPath(record.path);
@@ -200,7 +196,7 @@ class RauhaServer final : public schema::Rauha::Server {
     if (!record.buildId.empty()) out.setBuildId(record.buildId);
     out.setLoaded(record.loaded);
     if (!record.refusal.empty()) out.setRefusal(record.hint.empty() ? record.refusal : record.refusal + "; " + record.hint);
-    auto weaknesses = out.initCapabilities(static_cast<unsigned>(record.weaknesses.size()));
+    auto weaknesses = out.initUnsafePlaces(static_cast<unsigned>(record.weaknesses.size()));
     for (unsigned i = 0; i < weaknesses.size(); ++i) weaknesses.set(i, record.weaknesses[i]);
     out.setIsolation(record.isolation);
     out.setPid(record.pid);
@@ -208,6 +204,18 @@ class RauhaServer final : public schema::Rauha::Server {
     auto confinement = out.initConfinement(static_cast<unsigned>(record.confinement.size()));
     for (unsigned i = 0; i < confinement.size(); ++i) confinement.set(i, record.confinement[i]);
     if (!record.lastEnd.empty()) out.setLastEnd(record.lastEnd);
+    out.setPinned(record.pinned);
+    auto can = out.initCapabilities(static_cast<unsigned>(capabilities.size()));
+    for (unsigned i = 0; i < can.size(); ++i) can.set(i, capabilities[i]);
+    if (!record.loaded) return;
+    auto health = out.initHealth();
+    health.setOverruns(record.health.overruns);
+    health.setAbandoned(record.health.abandoned);
+    health.setStuck(record.health.stuck);
+    health.setViolations(record.health.violations);
+    health.setEventsDropped(record.health.eventsDropped);
+    if (!record.health.lastViolation.empty()) health.setLastViolation(record.health.lastViolation);
+    if (!record.health.lastOverrun.empty()) health.setLastOverrun(record.health.lastOverrun);
   }
 
   TaskRequest readRequest(SandboxParams::Reader params) const {
@@ -381,11 +389,41 @@ class RauhaServer final : public schema::Rauha::Server {
          {{"reference", image.info.reference}, {"digest", image.info.digest}});
   }
 
+  Task<void> runListPlugins(ListPluginsContext context) {
+    const auto records = services_.registry.records();
+    std::vector<std::string> names;
+    for (const auto& record : records) names.push_back(record.loaded ? record.name : "");
+    // One that hangs must not hide the others: what it can do is then said to be unknown, and the rest is answered.
+    auto pending = services_.workers.run([this, names] {
+      std::vector<std::vector<std::string>> out;
+      for (const auto& name : names) out.push_back(name.empty() ? std::vector<std::string>() : services_.registry.capabilities(name));
+      return out;
+    });
+    std::vector<std::vector<std::string>> capabilities(records.size());
+    try {
+      capabilities = co_await kj::mv(pending);
+    } catch (...) {
+      for (auto& one : capabilities) one = {"unknown: " + currentError("plugin").text()};
+    }
+    auto out = context.getResults().initPlugins(static_cast<unsigned>(records.size()));
+    for (unsigned i = 0; i < out.size(); ++i) writePlugin(out[i], records[i], capabilities[i]);
+  }
+
   Task<void> runDoctor(DoctorContext context) {
     auto pending = services_.workers.run([this] { return services_.registry.backend().probe({}); });
     const auto layers = co_await kj::mv(pending);
+    std::string enforcerFailure;
+    try {
+      co_await services_.zones.enforcement().refresh();
+    } catch (...) {
+      enforcerFailure = currentError("enforcer").text();
+    }
+    plugin::Layer enforcer = services_.zones.enforcement().layer();
+    if (!enforcerFailure.empty())
+      enforcer = {"enforcer", plugin::LayerState::missing, services_.zones.enforcement().name(), enforcerFailure,
+                  "runs are refused until it works"};
     auto report = context.getResults().initReport();
-    writeDoctor(report, layers, services_.registry.records());
+    writeDoctor(report, layers, services_.registry.records(), enforcer);
     writeServer(report.initServer());
   }
 

@@ -2,10 +2,12 @@
 // SQLite as the store uses it: one connection, statements that are prepared once, transactions that undo themselves, errors as
 // rauha::Error.
 //
-// The only door to sqlite3.h. Resources with one owner, one thread. Every failure carries what was being done and the file's path, and is
+// The only door to sqlite3.h. Resources with one owner; one thread at a time: who shares the connection holds lock() from the first use of
+// a statement to its last. Every failure carries what was being done and the file's path, and is
 // told apart: full disk (limit), damaged file (corrupt), a lock (busy), everything else (io).
 
 #include <cstdint>
+#include <mutex>
 #include <string>
 #include <string_view>
 
@@ -27,6 +29,7 @@ class Database final {
   // The first column of the first row; 0 and "" without a row.
   int64_t readInteger(const char* sql, std::string_view what);
   std::string readText(const char* sql, std::string_view what);
+  std::unique_lock<std::recursive_mutex> lock() { return std::unique_lock(mutex_); }
   // Rows that the last statement changed.
   size_t changes() const noexcept;
   // Did a failure already roll the transaction back?
@@ -38,6 +41,7 @@ class Database final {
  private:
   std::string path_;
   sqlite3* handle_ = nullptr;
+  std::recursive_mutex mutex_;
 };
 
 class Statement final {

@@ -46,7 +46,16 @@ CREATE TABLE change_set (
 CREATE INDEX change_set_by_age ON change_set (created_ns);
 )sql";
 
-constexpr const char* kSteps[] = {kVersion1, kChangeSets};
+// What plugins keep of zones (rauha.state/1).
+constexpr const char* kPluginState = R"sql(
+CREATE TABLE plugin_state (
+  plugin TEXT NOT NULL, zone_id TEXT NOT NULL, bytes BLOB NOT NULL, PRIMARY KEY (plugin, zone_id)
+) STRICT;
+CREATE INDEX plugin_state_by_zone ON plugin_state (zone_id);
+CREATE TRIGGER plugin_state_goes AFTER DELETE ON zone BEGIN DELETE FROM plugin_state WHERE zone_id = old.id; END;
+)sql";
+
+constexpr const char* kSteps[] = {kVersion1, kChangeSets, kPluginState};
 
 }  // namespace
 

@@ -81,6 +81,12 @@ struct Store::Impl {
                          "write a counter"};
 
   TaskHistory history{db};
+  Statement putState{db,
+                     "INSERT INTO plugin_state (plugin, zone_id, bytes) SELECT ?, id, ? FROM zone WHERE id = ? "
+                     "ON CONFLICT (plugin, zone_id) DO UPDATE SET bytes = excluded.bytes",
+                     "keep a plugin's state"};
+  Statement getState{db, "SELECT bytes FROM plugin_state WHERE plugin = ? AND zone_id = ?", "read a plugin's state"};
+  Statement eraseState{db, "DELETE FROM plugin_state WHERE plugin = ? AND zone_id = ?", "erase a plugin's state"};
 
   static std::optional<ZoneRow> one(Statement& statement, std::string_view key) {
     Use use(statement);
@@ -110,6 +116,7 @@ Store::Store(const std::string& directory) : impl_(std::make_unique<Impl>(direct
 Store::~Store() = default;
 
 void Store::insertZone(const ZoneRow& row) {
+  const auto lock = impl_->db.lock();
   impl_->refuseName(row);
   Use use(impl_->insertZone);
   use->text(row.id);
@@ -118,6 +125,7 @@ void Store::insertZone(const ZoneRow& row) {
 }
 
 void Store::updateZone(const ZoneRow& row) {
+  const auto lock = impl_->db.lock();
   impl_->refuseName(row);
   Use use(impl_->updateZone);
   bindZone(impl_->updateZone, row);
@@ -126,23 +134,27 @@ void Store::updateZone(const ZoneRow& row) {
 }
 
 void Store::setZoneState(std::string_view id, std::string_view state) {
+  const auto lock = impl_->db.lock();
   Use use(impl_->setZoneState);
   use->text(state).text(id).run();
   if (impl_->db.changes() == 0) throw Error("store", Code::notFound, "no zone " + quoted(id), "rauha zone list shows all", std::string(id));
 }
 
 bool Store::deleteZone(std::string_view id) {
+  const auto lock = impl_->db.lock();
   Use use(impl_->deleteZone);
   use->text(id).run();
   return impl_->db.changes() != 0;
 }
 
 std::optional<ZoneRow> Store::zone(std::string_view idOrName) {
+  const auto lock = impl_->db.lock();
   if (auto row = Impl::one(impl_->zoneById, idOrName)) return row;
   return Impl::one(impl_->zoneByName, idOrName);
 }
 
 std::vector<ZoneRow> Store::zones() {
+  const auto lock = impl_->db.lock();
   Use use(impl_->zones);
   std::vector<ZoneRow> out;
   while (use->row()) out.push_back(readZone(impl_->zones));
@@ -150,18 +162,21 @@ std::vector<ZoneRow> Store::zones() {
 }
 
 void Store::insertTask(const TaskRow& row) {
+  const auto lock = impl_->db.lock();
   Use use(impl_->insertTask);
   bindTaskHead(impl_->insertTask, row);
   if (!use->blob(row.result).run()) throw Error("store", Code::exists, "a task with the id " + quoted(row.id) + " exists", "", row.id);
 }
 
 void Store::finishTask(std::string_view id, std::string_view status, int64_t finishedNs, std::string_view result) {
+  const auto lock = impl_->db.lock();
   Use use(impl_->finishTask);
   use->text(status).integer(finishedNs).blob(result).text(id).run();
   if (impl_->db.changes() == 0) throw Error("store", Code::notFound, "no task " + quoted(id), "", std::string(id));
 }
 
 std::vector<TaskRow> Store::openTasks() {
+  const auto lock = impl_->db.lock();
   Use use(impl_->openTasks);
   std::vector<TaskRow> out;
   while (use->row()) out.push_back(readTaskHead(impl_->openTasks));
@@ -169,6 +184,7 @@ std::vector<TaskRow> Store::openTasks() {
 }
 
 std::optional<TaskRow> Store::task(std::string_view id) {
+  const auto lock = impl_->db.lock();
   Use use(impl_->taskById);
   if (!use->text(id).row()) return std::nullopt;
   auto row = readTaskHead(impl_->taskById);
@@ -177,6 +193,7 @@ std::optional<TaskRow> Store::task(std::string_view id) {
 }
 
 std::vector<TaskRow> Store::tasks(size_t limit) {
+  const auto lock = impl_->db.lock();
   Use use(impl_->tasks);
   use->integer(static_cast<int64_t>(std::min<size_t>(limit, INT64_MAX)));
   std::vector<TaskRow> out;
@@ -185,18 +202,21 @@ std::vector<TaskRow> Store::tasks(size_t limit) {
 }
 
 bool Store::deleteTask(std::string_view id) {
+  const auto lock = impl_->db.lock();
   Use use(impl_->deleteTask);
   use->text(id).run();
   return impl_->db.changes() != 0;
 }
 
 size_t Store::pruneTasks(size_t keepNewest, int64_t olderThanNs) {
+  const auto lock = impl_->db.lock();
   Use use(impl_->pruneTasks);
   use->integer(olderThanNs).integer(static_cast<int64_t>(std::min<size_t>(keepNewest, INT64_MAX))).run();
   return impl_->db.changes();
 }
 
 void Store::appendEvents(const std::vector<evidence::Event>& events) {
+  const auto lock = impl_->db.lock();
   if (events.empty()) return;
   Transaction transaction(impl_->db, "record events");
   for (const auto& event : events) {
@@ -213,6 +233,7 @@ void Store::appendEvents(const std::vector<evidence::Event>& events) {
 }
 
 std::vector<evidence::Event> Store::events(const EventQuery& query) {
+  const auto lock = impl_->db.lock();
   // Few readers ask, each with its own combination: composed here, so that the index of the zone or task is used.
   std::string sql = "SELECT " RAUHA_EVENT_COLUMNS " FROM event WHERE sequence > ? AND severity >= ?";
   if (!query.zoneId.empty()) sql += " AND zone_id = ? AND zone_id != ''";
@@ -229,11 +250,13 @@ std::vector<evidence::Event> Store::events(const EventQuery& query) {
 }
 
 uint64_t Store::lastSequence() {
+  const auto lock = impl_->db.lock();
   Use use(impl_->lastSequence);
   return use->row() ? static_cast<uint64_t>(use->readInteger(0)) : 0;
 }
 
 size_t Store::pruneEvents(size_t keepNewest) {
+  const auto lock = impl_->db.lock();
   Transaction transaction(impl_->db, "prune the events");
   int64_t last = 0;
   {
@@ -252,13 +275,35 @@ size_t Store::pruneEvents(size_t keepNewest) {
 TaskHistory& Store::history() noexcept { return impl_->history; }
 
 int64_t Store::counter(std::string_view name) {
+  const auto lock = impl_->db.lock();
   Use use(impl_->counter);
   return use->text(name).row() ? use->readInteger(0) : 0;
 }
 
 void Store::addToCounter(std::string_view name, int64_t delta) {
+  const auto lock = impl_->db.lock();
   Use use(impl_->addToCounter);
   use->text(name).integer(delta).run();
+}
+
+void Store::putPluginState(std::string_view plugin, std::string_view zoneId, std::string_view bytes) {
+  const auto lock = impl_->db.lock();
+  Use use(impl_->putState);
+  use->text(plugin).blob(bytes).text(zoneId).run();
+  if (impl_->db.changes() == 0) throw Error("store", Code::notFound, "no zone " + quoted(zoneId), "", std::string(zoneId));
+}
+
+std::optional<std::string> Store::pluginState(std::string_view plugin, std::string_view zoneId) {
+  const auto lock = impl_->db.lock();
+  Use use(impl_->getState);
+  if (!use->text(plugin).text(zoneId).row()) return std::nullopt;
+  return use->readText(0);
+}
+
+void Store::erasePluginState(std::string_view plugin, std::string_view zoneId) {
+  const auto lock = impl_->db.lock();
+  Use use(impl_->eraseState);
+  use->text(plugin).text(zoneId).run();
 }
 
 }  // namespace rauha::store

@@ -1,10 +1,10 @@
 #pragma once
 // The truth about what should exist: zones, tasks and events of one instance, in SQLite (WAL) below the state directory.
 //
-// Owner: the daemon. Thread: the event loop's only; an operation is a prepared statement and takes well under 0.1 ms (synchronous=NORMAL:
-// a commit survives a killed daemon; the last ones before a power cut may be lost, the file stays whole). One Store per directory on this
-// machine, held by a lock file that names its owner.
-// Errors: rauha::Error of class "store": busy (another daemon), limit (disk full), corrupt, unsupported (schema of a newer rauhad), exists,
+// Owner: the daemon. Thread: the event loop's, but for the state of plugins, which their calls read and write from any; an operation is a
+// prepared statement and takes well under 0.1 ms (synchronous=NORMAL: a commit survives a killed daemon; the last ones before a power cut
+// may be lost, the file stays whole). One Store per directory on this machine, held by a lock file that names its owner. Errors:
+// rauha::Error of class "store": busy (another daemon), limit (disk full), corrupt, unsupported (schema of a newer rauhad), exists,
 // notFound, io. A failed operation has changed nothing, and the Store stays usable.
 
 #include <cstdint>
@@ -97,6 +97,11 @@ class Store final {
   // Numbers that outlive the daemon ("events.dropped"); 0 when never set.
   int64_t counter(std::string_view name);
   void addToCounter(std::string_view name, int64_t delta);
+
+  // What a plugin keeps about a zone (rauha.state/1): one blob, gone with the zone's row. Any thread.
+  void putPluginState(std::string_view plugin, std::string_view zoneId, std::string_view bytes);  // notFound: no such zone
+  std::optional<std::string> pluginState(std::string_view plugin, std::string_view zoneId);
+  void erasePluginState(std::string_view plugin, std::string_view zoneId);
 
  private:
   struct Impl;

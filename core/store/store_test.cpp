@@ -4,6 +4,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <thread>
 
 #include "core/base/error.h"
 #include "core/base/ids.h"
@@ -247,6 +248,48 @@ TEST_F(StoreTest, OneDaemonForOneDirectory) {
   EXPECT_NE(held.text().find("held by rauhad with pid " + std::to_string(getpid())), std::string::npos) << held.text();
   store_.reset();
   EXPECT_NO_THROW(Store again(directory_.path()));
+}
+
+TEST_F(StoreTest, PluginsKeepTheirOwnStatePerZone) {
+  store_->insertZone(zoneRow("zone_1", "a"));
+  const std::string bytes("\0\xff x", 4);
+  store_->putPluginState("one", "zone_1", "before");
+  store_->putPluginState("one", "zone_1", bytes);
+  store_->putPluginState("two", "zone_1", "");
+  reopen();
+  EXPECT_EQ(store_->pluginState("one", "zone_1"), bytes);
+  EXPECT_EQ(store_->pluginState("two", "zone_1"), "");
+  EXPECT_EQ(store_->pluginState("three", "zone_1"), std::nullopt);
+  store_->erasePluginState("two", "zone_1");
+  store_->erasePluginState("two", "zone_1");
+  EXPECT_EQ(store_->pluginState("two", "zone_1"), std::nullopt);
+  EXPECT_EQ(thrown([&] { store_->putPluginState("one", "zone_2", "x"); }).code(), Code::notFound);
+}
+
+TEST_F(StoreTest, PluginStateGoesWithItsZone) {
+  store_->insertZone(zoneRow("zone_1", "a"));
+  store_->insertZone(zoneRow("zone_2", "b"));
+  store_->putPluginState("one", "zone_1", "x");
+  store_->putPluginState("one", "zone_2", "y");
+  store_->deleteZone("zone_1");
+  store_->insertZone(zoneRow("zone_1", "a"));
+  EXPECT_EQ(store_->pluginState("one", "zone_1"), std::nullopt);
+  EXPECT_EQ(store_->pluginState("one", "zone_2"), "y");
+}
+
+TEST_F(StoreTest, PluginStateIsWrittenFromAnyThread) {
+  store_->insertZone(zoneRow("zone_1", "a"));
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 4; ++t)
+    threads.emplace_back([&, t] {
+      const std::string plugin = "p" + std::to_string(t);
+      for (int i = 0; i < 200; ++i) {
+        store_->putPluginState(plugin, "zone_1", std::to_string(i));
+        EXPECT_EQ(store_->pluginState(plugin, "zone_1"), std::to_string(i));
+      }
+    });
+  for (int i = 0; i < 200; ++i) store_->setZoneState("zone_1", i % 2 == 0 ? "ready" : "failed");
+  for (auto& thread : threads) thread.join();
 }
 
 }  // namespace

@@ -77,18 +77,21 @@ TaskHistory::TaskHistory(Database& database) : impl_(std::make_unique<Impl>(data
 TaskHistory::~TaskHistory() = default;
 
 void TaskHistory::insertChangeSet(const ChangeSetRow& row) {
+  const auto lock = impl_->db.lock();
   Use use(impl_->insert);
   bind(impl_->insert, row);
   if (!use->run()) throw Error("store", Code::exists, "task " + row.taskId + " has a change set already", "", row.taskId);
 }
 
 std::optional<ChangeSetRow> TaskHistory::changeSet(std::string_view taskId) {
+  const auto lock = impl_->db.lock();
   Use use(impl_->one);
   if (!use->text(taskId).row()) return std::nullopt;
   return readChangeSet(impl_->one);
 }
 
 std::vector<ChangeSetRow> TaskHistory::changeSets() {
+  const auto lock = impl_->db.lock();
   Use use(impl_->all);
   std::vector<ChangeSetRow> out;
   while (use->row()) out.push_back(readChangeSet(impl_->all));
@@ -96,23 +99,27 @@ std::vector<ChangeSetRow> TaskHistory::changeSets() {
 }
 
 void TaskHistory::setChangeSetDropped(std::string_view taskId) {
+  const auto lock = impl_->db.lock();
   Use use(impl_->drop);
   use->text(taskId).run();
 }
 
 bool TaskHistory::deleteChangeSet(std::string_view taskId) {
+  const auto lock = impl_->db.lock();
   Use use(impl_->erase);
   use->text(taskId).run();
   return impl_->db.changes() != 0;
 }
 
 size_t TaskHistory::deleteOrphanedChangeSets() {
+  const auto lock = impl_->db.lock();
   Use use(impl_->orphans);
   use->run();
   return impl_->db.changes();
 }
 
 std::vector<TaskRow> TaskHistory::newest(std::optional<uint32_t> owner, size_t limit) {
+  const auto lock = impl_->db.lock();
   Use use(impl_->newest);
   bindOwner(impl_->newest, owner).integer(static_cast<int64_t>(std::min<size_t>(limit, INT64_MAX)));
   std::vector<TaskRow> out;
@@ -121,6 +128,7 @@ std::vector<TaskRow> TaskHistory::newest(std::optional<uint32_t> owner, size_t l
 }
 
 std::vector<std::string> TaskHistory::idsThatBegin(std::string_view beginning, std::optional<uint32_t> owner, size_t limit) {
+  const auto lock = impl_->db.lock();
   const std::string from(beginning), to = from + "~";
   Use use(impl_->begins);
   bindOwner(impl_->begins, owner).text(from).text(to).integer(static_cast<int64_t>(std::min<size_t>(limit, INT64_MAX)));

@@ -149,6 +149,29 @@ void TaskRun::emitEnd(TaskStatus status) {
            {{"stream", stream}, {"bytes", std::to_string(state->total)}, {"kept", std::to_string(state->kept.size())}});
 }
 
+// The enforcer's events stand apart from the others; its counters are there whatever became of the events.
+void TaskRun::writeEnforcement(schema::TaskResult::Builder out) {
+  const auto& enforcement = service_.zones_.enforcement();
+  const auto all = events_->take();
+  const auto ofEnforcer = [&](const evidence::Event& e) { return enforcement.configured() && e.source == enforcement.name(); };
+  const auto count = static_cast<unsigned>(std::count_if(all.begin(), all.end(), ofEnforcer));
+  auto theirs = out.initEnforcementEvents(count);
+  auto others = out.initEvents(static_cast<unsigned>(all.size()) - count);
+  unsigned i = 0, j = 0;
+  for (const auto& event : all) writeEvent(ofEnforcer(event) ? theirs[i++] : others[j++], event);
+  if (enforcement_.counters.empty()) return;
+  auto counters = out.initEnforcementCounters(static_cast<unsigned>(enforcement_.counters.size()));
+  for (unsigned k = 0; k < counters.size(); ++k) {
+    const auto& from = enforcement_.counters[k];
+    counters[k].setOperation(plugin::operationName(from.operation));
+    counters[k].setAllowed(from.allowed);
+    counters[k].setDenied(from.denied);
+    counters[k].setWouldDeny(from.wouldDeny);
+    counters[k].setErrors(from.errors);
+    counters[k].setLost(from.lost);
+  }
+}
+
 void TaskRun::finish(std::optional<Error> failure) {
   auto message = std::make_shared<capnp::MallocMessageBuilder>();
   auto out = message->initRoot<schema::TaskResult>();
@@ -161,10 +184,7 @@ void TaskRun::finish(std::optional<Error> failure) {
   writeTimes(out, finished);
   writeEvidence(out);
   emitEnd(out.getStatus());
-  const auto collected = events_->take();
-  auto events = out.initEvents(static_cast<unsigned>(collected.size()));
-  for (unsigned i = 0; i < events.size(); ++i) writeEvent(events[i], collected[i]);
-  out.initEnforcementEvents(0);
+  writeEnforcement(out);
   auto counters = out.initEventCounters();
   counters.setEmitted(events_->seen());
   counters.setDropped(events_->dropped());

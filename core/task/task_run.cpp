@@ -199,10 +199,21 @@ Task<void> TaskRun::createContainer() {
   addProcessLayers(*posture_, created.getLayers());
   checkRequired(*posture_, policy_->get(), task_->request.waived, false);
   zone_->posture = *posture_;
+  // Before the first foreign instruction: a task that the enforcer does not know must not run.
+  co_await service_.zones_.enforcement().label(zone_, created.getPid());
+  labelled_ = service_.zones_.enforcement().configured();
   if (changes_) {
     auto attaching = changes_->attach(agent(), container.id, zone_->idBase, zone_->idCount);
     co_await kj::mv(attaching);
   }
+}
+
+Task<void> TaskRun::askEnforcer() {
+  if (!labelled_) co_return;
+  enforcement_ = co_await service_.zones_.enforcement().report(zoneId_);
+  if (!enforcement_.incomplete.empty())
+    emit(names::kEnforcementIncomplete, Severity::warning, "the enforcer's account of this run is not complete: " + enforcement_.incomplete,
+         {{"enforcer", service_.zones_.enforcement().name()}, {"reason", enforcement_.incomplete}});
 }
 
 Task<void> TaskRun::startProcess() {
@@ -329,6 +340,7 @@ Task<void> TaskRun::cleanUp() {
   process_ = nullptr;
   task_->process_ = nullptr;
   if (!started_) task_->stdin_.fulfiller->reject(KJ_EXCEPTION(DISCONNECTED, "the task did not start"));
+  co_await askEnforcer();  // while it still knows the zone
   std::vector<std::string> left;
   // A zone that was to be kept is not, when nobody could end the task in it.
   const bool keep = task_->request.keepZone && zone_ && started_ && !shimHangs_;
@@ -342,7 +354,7 @@ Task<void> TaskRun::cleanUp() {
   }
   if (leased_ && !keep) {
     try {
-      auto releasing = service_.workers_.run([this] { service_.images_.release({}, zoneId_); });
+      auto releasing = service_.leaseWorkers_.run([this] { service_.images_.release({}, zoneId_); });
       co_await kj::mv(releasing);
     } catch (...) {
       left.push_back("image lease of " + zoneId_ + ": " + currentError("image").text());

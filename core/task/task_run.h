@@ -37,6 +37,8 @@ class TaskRun final {
   void writeFailure(schema::TaskResult::Builder out, const Error& error);
   void writeTimes(schema::TaskResult::Builder out, int64_t now);
   void writeEvidence(schema::TaskResult::Builder out);
+  void writeEnforcement(schema::TaskResult::Builder out);
+  Task<void> askEnforcer();
   void emit(std::string_view name, evidence::Severity severity, std::string message,
             std::vector<std::pair<std::string, std::string>> attributes = {});
   void emitEnd(schema::TaskStatus status);
@@ -63,7 +65,8 @@ class TaskRun final {
   std::optional<evidence::Collector> events_;
   std::shared_ptr<Capture::State> stdout_, stderr_;
   End end_ = End::exited;
-  bool recorded_ = false, leased_ = false, started_ = false, shimHangs_ = false, ended_ = false;
+  EnforcementReport enforcement_;
+  bool recorded_ = false, leased_ = false, started_ = false, labelled_ = false, shimHangs_ = false, ended_ = false;
   int64_t createdNs_, startedNs_ = 0, lastStageNs_;
   std::vector<std::pair<std::string, uint64_t>> stages_;
 };

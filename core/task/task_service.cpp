@@ -77,7 +77,7 @@ bool TaskService::usesZone(const std::string& zoneId) const {
 }
 
 Task<void> TaskService::releaseImage(std::string zoneId) {
-  auto pending = workers_.run([this, zoneId] { images_.release({}, zoneId); });
+  auto pending = leaseWorkers_.run([this, zoneId] { images_.release({}, zoneId); });
   co_await kj::mv(pending);
 }
 

@@ -83,6 +83,9 @@ class TaskService final : private kj::TaskSet::ErrorHandler {
   std::shared_ptr<RunningTask> run(TaskRequest request);
   // Closes the records of tasks whose daemon died. Once at start. Returns how many.
   size_t reconcile();
+  // For giving leases back: neither behind images that take minutes nor before zones.
+  WorkerPool& leaseWorkers() noexcept { return leaseWorkers_; }
+  const WorkerPool& leaseWorkers() const noexcept { return leaseWorkers_; }
   size_t running() const noexcept { return running_.size(); }
   bool usesZone(const std::string& zoneId) const;
   // Ends the image lease of a zone that a task left behind on purpose (keepZone). Idempotent.
@@ -101,6 +104,7 @@ class TaskService final : private kj::TaskSet::ErrorHandler {
   store::Store& store_;
   evidence::EventBus& events_;
   ChangeServices changes_;
+  WorkerPool leaseWorkers_{2, 4096};
   std::map<std::string, std::shared_ptr<RunningTask>> running_;
   std::map<std::string, std::string> zoneOfTask_;
   kj::TaskSet tasks_;

@@ -10,11 +10,13 @@
 #include <schemas/agent.capnp.h>
 #include <sys/socket.h>
 
+#include <chrono>
 #include <functional>
 #include <map>
 #include <mutex>
 #include <set>
 #include <string>
+#include <thread>
 
 #include "core/base/error.h"
 #include "core/base/schema_error.h"
@@ -152,11 +154,14 @@ class FakeBackend final : public plugin::Backend {
   }
   void updateZone(const plugin::CallOptions&, const plugin::ZoneSpec& spec) override {
     failIf("updateZone");
+    const Inside inside(*this, spec.id);
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));  // so that another call has the chance to overlap
     std::lock_guard lock(mutex_);
     specs_.push_back(spec);
   }
   void destroyZone(const plugin::CallOptions&, std::string_view id) override {
     failIf("destroyZone");
+    const Inside inside(*this, std::string(id));
     std::lock_guard lock(mutex_);
     zones_.erase(std::string(id));
   }
@@ -180,6 +185,11 @@ class FakeBackend final : public plugin::Backend {
     std::lock_guard lock(mutex_);
     return kept_;
   }
+  // Two calls about one zone at once: the contract says never.
+  bool overlapped() const {
+    std::lock_guard lock(mutex_);
+    return overlapped_;
+  }
   // As a shim that was killed.
   void loseShim(const std::string& id) { servers_.erase(id); }
 
@@ -190,6 +200,23 @@ class FakeBackend final : public plugin::Backend {
     capnp::RpcSystem<capnp::rpc::twoparty::VatId> rpc;
     Server(kj::Own<kj::AsyncIoStream> s, capnp::Capability::Client agent)
         : stream(kj::mv(s)), network(*stream, capnp::rpc::twoparty::Side::SERVER), rpc(capnp::makeRpcServer(network, kj::mv(agent))) {}
+  };
+  class Inside {
+   public:
+    Inside(FakeBackend& backend, std::string zone) : backend_(backend), zone_(std::move(zone)) {
+      std::lock_guard lock(backend_.mutex_);
+      if (!backend_.inside_.insert(zone_).second) backend_.overlapped_ = true;
+    }
+    ~Inside() {
+      std::lock_guard lock(backend_.mutex_);
+      backend_.inside_.erase(zone_);
+    }
+    Inside(const Inside&) = delete;
+    Inside& operator=(const Inside&) = delete;
+
+   private:
+    FakeBackend& backend_;
+    const std::string zone_;
   };
   void failIf(const char* call) {
     if (fail.contains(call)) throw Error("backend", Code::io, std::string(call) + " fails as told");
@@ -209,6 +236,8 @@ class FakeBackend final : public plugin::Backend {
   std::set<std::string> zones_;
   std::vector<plugin::ZoneSpec> specs_;
   std::vector<std::string> kept_;
+  std::set<std::string> inside_;
+  bool overlapped_ = false;
   std::map<std::string, std::unique_ptr<Server>> servers_;
 };
 

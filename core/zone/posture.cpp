@@ -39,8 +39,8 @@ Posture boundaryPosture(const std::vector<Layer>& backendLayers, schema::Policy:
           {name, LayerState::missing, "", ofProcess(name) ? "nothing runs in the zone yet" : "the backend did not arm it", ""});
   }
   auto& enforcer = layerOf(posture, "enforcer");
-  enforcer = {"enforcer", LayerState::missing, "none", "no enforcer plugin is loaded",
-              "this version has none; remove \"enforcer\" from the policy's require"};
+  enforcer = {"enforcer", LayerState::missing, "none", "no enforcer plugin is configured",
+              "set plugins.enforcer in rauha.toml, or remove \"enforcer\" from the policy's require"};
   for (const auto& layer : backendLayers)
     if (layer.name.rfind("cgroup_", 0) == 0 && posture.cgroupLayout.empty())
       posture.cgroupLayout = layer.detail.find("hybrid") != std::string::npos ? "hybrid" : "v2";
@@ -147,6 +147,8 @@ void writePosture(schema::Posture::Builder out, const Posture& posture) {
     for (unsigned i = 0; i < list.size(); ++i) list.set(i, from[i]);
   };
   fill(out.initCapabilities(static_cast<unsigned>(posture.capabilities.size())), posture.capabilities);
+  if (!posture.unsafePlugins.empty())
+    fill(out.initUnsafePlugins(static_cast<unsigned>(posture.unsafePlugins.size())), posture.unsafePlugins);
   fill(out.initDegraded(static_cast<unsigned>(posture.degraded.size())), posture.degraded);
 }
 

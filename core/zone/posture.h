@@ -27,6 +27,7 @@ struct Posture {
   std::vector<std::string> degraded;
   std::string kernel;
   std::vector<std::string> notes;
+  std::vector<std::string> unsafePlugins;  // where plugins come from that others than root control
 };
 
 // Of a zone that stands but runs nothing yet: the process layers are what the backend announced.

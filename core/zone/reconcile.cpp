@@ -18,7 +18,7 @@ using evidence::Severity;
 // What an earlier daemon left may hang on processes that die slowly.
 constexpr int64_t kReconcileDeadlineNs = 60'000'000'000;
 
-plugin::CallOptions callOptions() {
+plugin::CallOptions reconcileOptions() {
   plugin::CallOptions options;
   options.deadlineNs = monotonicNs() + kReconcileDeadlineNs;
   return options;
@@ -39,12 +39,17 @@ Task<void> ZoneService::adopt(store::ZoneRow row) {
   zones_[zone->id] = zone;
   std::optional<Error> failure;
   try {
-    auto connecting = workers_.runSerial(row.id, [this, id = row.id] { return backend_.connectZone(callOptions(), id); });
+    auto connecting = workers_.runSerial(row.id, [this, id = row.id] { return backend_.connectZone(reconcileOptions(), id); });
     plugin::ZoneHandle handle = co_await kj::mv(connecting);
     zone->shimPid = handle.shimPid;
     zone->idBase = handle.idBase;
     zone->idCount = handle.idCount;
     zone->posture = boundaryPosture(handle.layers, zone->policy.get(), handle.idBase, handle.idCount, backend_.name());
+    zone->cgroup = std::move(handle.cgroup);
+    co_await enforcement_.refresh();
+    enforcement_.show(zone->posture);
+    zone->posture.unsafePlugins = unsafePlugins_;
+    co_await enforcement_.arm(zone);
     zone->agent = std::make_unique<AgentClient>(io_, std::move(handle.agent));
     // A stopped shim must not keep the daemon from starting.
     auto greeting = answered(zone->agent->agent().helloRequest().send().ignoreResult(), timer().afterDelay(kShimPatience));
@@ -63,9 +68,25 @@ Task<void> ZoneService::adopt(store::ZoneRow row) {
   }
 }
 
+// First of all: the enforcer learns which zones stay before it is asked about any of them.
+Task<void> ZoneService::reconcileEnforcer(std::vector<std::string> keep) {
+  try {
+    const auto forgotten = co_await enforcement_.reconcile(keep);
+    for (const auto& found : forgotten)
+      emit(names::kReconcileObjectRemoved, Severity::notice, found.zoneId, "",
+           "enforcer " + enforcement_.name() + ": " + found.kind + (found.detail.empty() ? "" : ": " + found.detail),
+           {{"object", "enforcer " + enforcement_.name()}, {"action", found.kind}});
+  } catch (...) {
+    // Until the next start every run is refused with this reason.
+    const Error failure = currentError("enforcer");
+    emit(names::kReconcileObjectLeft, Severity::error, "", "", "enforcer " + enforcement_.name() + ": " + failure.text(),
+         {{"object", "enforcer " + enforcement_.name()}, {"reason", failure.text()}});
+  }
+}
+
 Task<size_t> ZoneService::removeStrangers(std::vector<std::string> keep) {
   size_t removed = 0;
-  auto reconciling = workers_.run([this, keep] { return backend_.reconcile(callOptions(), keep); });
+  auto reconciling = workers_.run([this, keep] { return backend_.reconcile(reconcileOptions(), keep); });
   const auto findings = co_await kj::mv(reconciling);
   for (const auto& finding : findings) {
     if (finding.action.rfind("removed", 0) == 0) ++removed;
@@ -93,14 +114,17 @@ Task<size_t> ZoneService::removeStrangers(std::vector<std::string> keep) {
 }
 
 Task<size_t> ZoneService::reconcile() {
+  // Only what stood and was meant to stay is adopted; half-built, half-removed and temporary zones go.
+  const auto stays = [](const store::ZoneRow& row) { return !row.temporary && (row.state == "ready" || row.state == "failed"); };
   const auto rows = store_.zones();
   size_t removed = 0;
   std::vector<std::string> keep;
+  for (const auto& row : rows)
+    if (stays(row)) keep.push_back(row.id);
+  co_await reconcileEnforcer(keep);
   for (const auto& row : rows) {
-    // Only what stood and was meant to stay is adopted; half-built, half-removed and temporary zones go.
-    if (!row.temporary && (row.state == "ready" || row.state == "failed")) {
+    if (stays(row)) {
       co_await adopt(row);
-      keep.push_back(row.id);
       continue;
     }
     std::optional<Error> failure;

@@ -22,15 +22,6 @@ namespace {
 namespace names = evidence::names;
 using evidence::Severity;
 
-// A boundary takes milliseconds; whoever needs this long is stuck, and waiting on would block the zone's queue for ever.
-constexpr int64_t kBackendDeadlineNs = 30'000'000'000;
-
-plugin::CallOptions callOptions() {
-  plugin::CallOptions options;
-  options.deadlineNs = monotonicNs() + kBackendDeadlineNs;
-  return options;
-}
-
 void removeTree(const std::string& path) {
   std::error_code error;
   std::filesystem::remove_all(path, error);  // never follows symbolic links
@@ -54,8 +45,21 @@ const char* zoneStateName(ZoneState state) {
 }
 
 ZoneService::ZoneService(kj::LowLevelAsyncIoProvider& io, WorkerPool& workers, plugin::Backend& backend, store::Store& store,
-                         evidence::EventBus& events, std::string stateDir)
-    : io_(io), workers_(workers), backend_(backend), store_(store), events_(events), stateDir_(std::move(stateDir)), watches_(*this) {}
+                         evidence::EventBus& events, std::string stateDir, plugin::Enforcer* enforcer)
+    : io_(io),
+      workers_(workers),
+      backend_(backend),
+      store_(store),
+      events_(events),
+      stateDir_(std::move(stateDir)),
+      enforcement_(workers, enforcer),
+      watches_(*this) {}
+
+plugin::CallOptions ZoneService::callOptions() const {
+  plugin::CallOptions options;
+  options.deadlineNs = monotonicNs() + callNs_;
+  return options;
+}
 
 void ZoneService::emit(std::string_view name, Severity severity, const std::string& zoneId, const std::string& taskId, std::string message,
                        std::vector<std::pair<std::string, std::string>> attributes) {
@@ -109,9 +113,11 @@ Task<void> ZoneService::build(std::shared_ptr<Zone> zone, ZoneRequest& request, 
     throw Error("usage", Code::invalid, "zone name '" + zone->name + "' is not valid",
                 "use 1 to 63 of a-z 0-9 . _ - beginning with a letter or digit", zone->name);
   const plugin::ZoneSpec spec = specOf(*zone, request);
+  co_await enforcement_.refresh();
   {
-    // The enforcer is known to be missing before anything is built.
+    // A missing enforcer is known before anything is built.
     Posture early = boundaryPosture({}, zone->policy.get(), 0, 0, backend_.name());
+    enforcement_.show(early);
     std::vector<std::string> others = request.waived;
     for (const auto& layer : early.layers)
       if (layer.name != "enforcer") others.push_back(layer.name);
@@ -136,12 +142,7 @@ Task<void> ZoneService::build(std::shared_ptr<Zone> zone, ZoneRequest& request, 
     if (e.code() != Code::exists) throw;
     throw Error("zone", Code::exists, e.text(), e.hint(), e.object());  // a taken name is the caller's affair, not the store's
   }
-  zones_[zone->id] = zone;
-  undo.push("store record", [this, id = zone->id]() -> kj::Promise<void> {
-    zones_.erase(id);
-    store_.deleteZone(id);
-    return kj::READY_NOW;
-  });
+  zones_[zone->id] = zone;  // until create() knows that nothing is left
 
   const std::string scratch = scratchDirectory(zone->id);
   if (mkdir(scratch.c_str(), 0700) != 0 && errno != EEXIST) throwErrno("zone", "make directory " + scratch);
@@ -154,10 +155,17 @@ Task<void> ZoneService::build(std::shared_ptr<Zone> zone, ZoneRequest& request, 
   zone->shimPid = handle.shimPid;
   zone->idBase = handle.idBase;
   zone->idCount = handle.idCount;
+  zone->cgroup = std::move(handle.cgroup);
   zone->posture = boundaryPosture(handle.layers, zone->policy.get(), handle.idBase, handle.idCount, backend_.name());
+  enforcement_.show(zone->posture);
+  zone->posture.unsafePlugins = unsafePlugins_;
   zone->posture.degraded = request.waived;
   checkRequired(zone->posture, zone->policy.get(), request.waived, true);
   zone->agent = std::make_unique<AgentClient>(io_, std::move(handle.agent));
+  if (enforcement_.configured()) {
+    undo.push("enforcer's record of " + zone->id, [this, id = zone->id] { return enforcement_.remove(id).promise(); });
+    co_await enforcement_.arm(zone);
+  }
 
   row.state = zoneStateName(ZoneState::ready);
   row.shimPid = zone->shimPid;
@@ -189,6 +197,10 @@ Task<std::shared_ptr<Zone>> ZoneService::create(ZoneRequest request) {
     zone->agent = nullptr;
     const auto left = co_await undo.run();
     for (const auto& what : left) emit(names::kZoneFailed, Severity::error, zone->id, zone->taskId, "undo after a failed start: " + what);
+    if (left.empty())
+      forget(zone);
+    else
+      keepAsFailed(zone);
     throw *failure;
   }
   undo.dismiss();
@@ -213,6 +225,26 @@ void ZoneService::watch(std::shared_ptr<Zone> zone) {
       [this, lost, weak = std::weak_ptr<Zone>(zone)] { return kj::evalLater([this, lost, weak] { lost(*this, weak); }); }));
 }
 
+// A zone that was never recorded is forgotten as well.
+void ZoneService::forget(const std::shared_ptr<Zone>& zone) noexcept {
+  if (zones_.erase(zone->id) == 0) return;
+  try {
+    store_.deleteZone(zone->id);
+  } catch (const std::exception& e) {
+    emit(names::kZoneFailed, Severity::error, zone->id, zone->taskId, std::string("undo after a failed start: store record: ") + e.what());
+  }
+}
+
+// What is left of it can still be deleted, by name, and the next start finds it.
+void ZoneService::keepAsFailed(const std::shared_ptr<Zone>& zone) noexcept {
+  zone->state = ZoneState::failed;
+  try {
+    store_.setZoneState(zone->id, zoneStateName(ZoneState::failed));
+  } catch (const std::exception&) {
+    // The store is what failed, then; the next start finds the record as it is.
+  }
+}
+
 Task<void> ZoneService::takeDown(std::string id) {
   try {
     store_.setZoneState(id, zoneStateName(ZoneState::deleting));
@@ -221,6 +253,7 @@ Task<void> ZoneService::takeDown(std::string id) {
   }
   auto destroying = workers_.runSerial(id, [this, id] { backend_.destroyZone(callOptions(), id); });
   co_await kj::mv(destroying);
+  co_await enforcement_.remove(id);  // after the last process: what still carried the label would be denied everything
   const std::string scratch = scratchDirectory(id);
   auto removing = workers_.run([scratch] { removeTree(scratch); });
   co_await kj::mv(removing);
@@ -242,12 +275,7 @@ Task<void> ZoneService::destroy(std::string id) {
     failure = currentError("zone");
   }
   if (failure) {
-    zone->state = ZoneState::failed;
-    try {
-      store_.setZoneState(id, zoneStateName(ZoneState::failed));
-    } catch (const Error&) {
-      // The store is what failed, then; the next start finds the record as it is.
-    }
+    keepAsFailed(zone);
     emit(names::kZoneFailed, Severity::error, id, zone->taskId, "taking zone " + zone->name + " down: " + failure->text());
     throw *failure;
   }
@@ -291,6 +319,7 @@ Task<void> ZoneService::apply(std::shared_ptr<Zone> zone, policy::Policy next) {
   row.policySource = next.get().getSource().cStr();
   store_.updateZone(row);
   zone->policy = std::move(next);
+  co_await enforcement_.applyPolicy(zone);
 }
 
 void ZoneService::taskFailed(kj::Exception&& exception) { emit(names::kZoneFailed, Severity::error, "", "", fromKj(exception).text()); }

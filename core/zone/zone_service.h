@@ -20,6 +20,7 @@
 #include "core/policy/policy.h"
 #include "core/store/store.h"
 #include "core/zone/agent_client.h"
+#include "core/zone/enforcement.h"
 #include "core/zone/posture.h"
 #include "core/zone/undo.h"
 
@@ -40,6 +41,8 @@ struct Zone {
   int shimPid = 0;
   uint32_t idBase = 0, idCount = 0;
   std::string backend;
+  UniqueFd cgroup;         // directory in the v2 tree; none: the backend gave none
+  std::string cgroupPath;  // set when an enforcer was told of it
   Posture posture;
   std::unique_ptr<AgentClient> agent;  // null: not connected (failed)
 };
@@ -57,11 +60,12 @@ struct ZoneRequest {
 
 class ZoneService final : private kj::TaskSet::ErrorHandler {
  public:
-  // All references outlive the service.
+  // All references outlive the service. enforcer: null when none is configured.
   ZoneService(kj::LowLevelAsyncIoProvider& io, WorkerPool& workers, plugin::Backend& backend, store::Store& store,
-              evidence::EventBus& events, std::string stateDir);
+              evidence::EventBus& events, std::string stateDir, plugin::Enforcer* enforcer = nullptr);
 
-  // On failure everything that was done is undone again, and the error says which step failed.
+  // On failure everything that was done is undone again, and the error says which step failed. What could not be undone stays as a
+  // zone that is `failed` and can be deleted again.
   Task<std::shared_ptr<Zone>> create(ZoneRequest request);
   // Ends everything in the zone and removes it. Idempotent. On failure the zone stays as `failed` and can be deleted again.
   Task<void> destroy(std::string id);
@@ -74,6 +78,14 @@ class ZoneService final : private kj::TaskSet::ErrorHandler {
   Task<void> apply(std::shared_ptr<Zone> zone, policy::Policy next);
   // Once at start, before clients are served: adopts, undoes, removes; each finding is an event. Returns how many things were removed.
   Task<size_t> reconcile();
+  Enforcement& enforcement() noexcept { return enforcement_; }
+  // How long a call of the backend or the enforcer may take.
+  void setCallTimeout(int64_t ns) noexcept {
+    callNs_ = ns;
+    enforcement_.setCallTimeout(ns);
+  }
+  // Shown in every posture.
+  void setUnsafePlugins(std::vector<std::string> places) { unsafePlugins_ = std::move(places); }
   bool busy() const noexcept { return !zones_.empty() || inFlight_ > 0; }
   std::string scratchDirectory(const std::string& zoneId) const { return stateDir_ + "/zones/" + zoneId; }
 
@@ -82,10 +94,14 @@ class ZoneService final : private kj::TaskSet::ErrorHandler {
   Task<void> build(std::shared_ptr<Zone> zone, ZoneRequest& request, Undo& undo);
   Task<void> takeDown(std::string id);
   Task<void> adopt(store::ZoneRow row);
+  Task<void> reconcileEnforcer(std::vector<std::string> keep);
   Task<size_t> removeStrangers(std::vector<std::string> keep);
   void watch(std::shared_ptr<Zone> zone);
   void emit(std::string_view name, evidence::Severity severity, const std::string& zoneId, const std::string& taskId, std::string message,
             std::vector<std::pair<std::string, std::string>> attributes = {});
+  plugin::CallOptions callOptions() const;
+  void forget(const std::shared_ptr<Zone>& zone) noexcept;
+  void keepAsFailed(const std::shared_ptr<Zone>& zone) noexcept;
   plugin::ZoneSpec specOf(const Zone& zone, const ZoneRequest& request) const;
 
   kj::LowLevelAsyncIoProvider& io_;
@@ -94,6 +110,10 @@ class ZoneService final : private kj::TaskSet::ErrorHandler {
   store::Store& store_;
   evidence::EventBus& events_;
   std::string stateDir_;
+  Enforcement enforcement_;
+  std::vector<std::string> unsafePlugins_;
+  // A boundary takes milliseconds; whoever needs this long is stuck, and waiting on would block the zone's queue for ever.
+  int64_t callNs_ = 30'000'000'000;
   std::map<std::string, std::shared_ptr<Zone>> zones_;
   size_t inFlight_ = 0;
   kj::TaskSet watches_;

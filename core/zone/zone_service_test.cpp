@@ -80,6 +80,28 @@ TEST_F(ZoneServiceTest, FailedTakeDownIsKeptAndCanBeRepeated) {
   expectNothingLeft();
 }
 
+// What could not be undone has a name by which it can be deleted.
+TEST_F(ZoneServiceTest, AZoneThatCouldNotBeUndoneIsKeptAsFailed) {
+  backend_.fail = {"createZone", "destroyZone"};
+  EXPECT_ANY_THROW(wait(zones_.create(zoneRequest("web"))));
+  EXPECT_EQ(zones_.find("web")->state, ZoneState::failed);
+  EXPECT_EQ(store_.zone("web")->state, "failed");
+  EXPECT_TRUE(emitted("zone.failed"));
+  backend_.fail = {};
+  wait(zones_.destroy(zones_.find("web")->id));
+  expectNothingLeft();
+}
+
+TEST_F(ZoneServiceTest, CallsAboutOneZoneNeverOverlap) {
+  const auto zone = wait(zones_.create(zoneRequest("web")));
+  auto promises = kj::heapArrayBuilder<kj::Promise<void>>(9);
+  for (int i = 0; i < 8; ++i) promises.add(zones_.apply(zone, policy::builtinPolicy("standard")).promise());
+  promises.add(zones_.destroy(zone->id).promise());
+  kj::joinPromises(promises.finish()).catch_([](kj::Exception&&) {}).wait(io_.waitScope);  // an apply may come too late
+  EXPECT_GE(backend_.specs().size(), 2u);
+  EXPECT_FALSE(backend_.overlapped());
+}
+
 TEST_F(ZoneServiceTest, LostShimMakesAKeptZoneFailed) {
   const auto zone = wait(zones_.create(zoneRequest("web")));
   backend_.loseShim(zone->id);

@@ -61,6 +61,22 @@ std::string doctorText(schema::DoctorReport::Reader report) {
          " weaker than the best\n";
 }
 
+// What an operator should know of a loaded plugin besides that it works, a line each.
+std::string troublesOf(schema::PluginInfo::Reader plugin) {
+  std::string out;
+  const std::string name = printable(str(plugin.getName()));
+  for (const auto place : plugin.getUnsafePlaces()) out += name + ": accepted although " + printable(str(place)) + "\n";
+  const auto health = plugin.getHealth();
+  const auto add = [&](uint64_t count, const std::string& what, const std::string& last) {
+    if (count > 0) out += name + ": " + std::to_string(count) + " " + what + (last.empty() ? "" : ", the last: " + last) + "\n";
+  };
+  add(health.getOverruns(), "calls overran their deadline", printable(str(health.getLastOverrun())));
+  add(health.getAbandoned(), "calls were given up, of which " + std::to_string(health.getStuck()) + " have not returned", "");
+  add(health.getViolations(), "breaches of the plugin contract", printable(str(health.getLastViolation())));
+  add(health.getEventsDropped(), "events were dropped", "");
+  return out;
+}
+
 int pluginList(const Invocation& invocation) {
   Arguments arguments("rauha plugin list", "List the plugins: what is loaded, what it can do, and why one was refused.",
                       "  rauha plugin list\n  rauha plugin list --json\n");
@@ -82,13 +98,14 @@ int pluginList(const Invocation& invocation) {
     return out;
   };
   Table table({"NAME", "VERSION", "KIND", "STATE", "ISOLATION", "INTERFACES", "CAPABILITIES", "PATH"});
-  std::string refusals;
+  std::string refusals, troubles;
   for (const auto plugin : response.getPlugins()) {
     table.add({str(plugin.getName()), str(plugin.getVersion()), str(plugin.getKind()), plugin.getLoaded() ? "loaded" : "not in use",
                isolation(plugin), words(plugin.getInterfaces()), words(plugin.getCapabilities()), str(plugin.getPath())});
+    troubles += troublesOf(plugin);
     if (plugin.hasRefusal()) refusals += printable(str(plugin.getPath())) + ": " + printable(str(plugin.getRefusal())) + "\n";
   }
-  printText(table.text() + refusals);
+  printText(table.text() + refusals + troubles);
   return kOk;
 }
 

@@ -69,6 +69,7 @@ std::string weakerLine(schema::TaskResult::Reader result, const Style& style) {
     add(printable(str(layer.getName())) + (detail.empty() ? "" : " (" + detail + ")"));
   }
   for (const auto waived : result.getPosture().getDegraded()) add(printable(str(waived)) + " (required, waived by --allow-degraded)");
+  for (const auto place : result.getPosture().getUnsafePlugins()) add("plugin " + printable(str(place)));
   return layers.empty() ? std::string() : style.paint(Colour::yellow, "rauha: weaker than the best: ") + layers + "\n";
 }
 

@@ -201,6 +201,13 @@ void LinuxBackend::start(sdk::Call& call, Building& b) {
   step("final record");
 }
 
+void LinuxBackend::addGroup(rauha_zone_handle& out, const std::string& zoneId) const {
+  const int fd = ::open(groups_.membersOf(zoneId).front().path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0) return;  // who needs it says so
+  out.flags |= RAUHA_ZONE_HANDLE_CGROUP;
+  out.cgroup_fd_take = fd;
+}
+
 rauha_zone_handle LinuxBackend::createZone(sdk::Call& call, const rauha_zone_spec& raw, const rauha_layer_sink& sink) {
   Building b;
   b.spec = readZoneSpec(raw);
@@ -230,6 +237,7 @@ rauha_zone_handle LinuxBackend::createZone(sdk::Call& call, const rauha_zone_spe
   out.shim_pid = b.shim.identity.pid;
   out.host_id_base = b.record.hostIdBase;
   out.host_id_count = b.spec.hostUserNamespace ? 0 : kIdsPerZone;
+  addGroup(out, b.spec.zoneId);
   return out;
 }
 
@@ -245,6 +253,7 @@ rauha_zone_handle LinuxBackend::connectZone(sdk::Call&, std::string_view zoneId)
     out.host_id_base = record->hostIdBase;
     out.host_id_count = record->hostIdBase == 0 ? 0 : kIdsPerZone;
   }
+  addGroup(out, id);
   return out;
 }
 

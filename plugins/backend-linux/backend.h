@@ -58,6 +58,7 @@ class LinuxBackend final {
   void compileFilters(Building&);
   void requireLayers(Building&);
   void start(sdk::Call&, Building&);
+  void addGroup(rauha_zone_handle& out, const std::string& zoneId) const;
   void step(std::string_view name) const;
   void destroy(const std::string& zoneId, int64_t deadlineNs);
   void endShimOf(const std::string& zoneId, const std::optional<ZoneRecord>& record, int64_t deadlineNs);

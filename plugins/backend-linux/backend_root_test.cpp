@@ -46,6 +46,7 @@ struct BackendTest : testing::Test {
     sdk::Call call = host->call();
     const rauha_zone_handle out = backend->createZone(call, spec.spec(), layers.sink());
     agent.reset(out.agent_fd_take);
+    group.reset(out.cgroup_fd_take);
     return out;
   }
   void destroy(const std::string& id = "zone_test") {
@@ -93,7 +94,7 @@ struct BackendTest : testing::Test {
   Overrides overrides;
   std::unique_ptr<LinuxBackend> backend;
   LayerList layers;
-  UniqueFd agent;
+  UniqueFd agent, group;
 };
 
 SpecBuilder limited() {
@@ -124,6 +125,7 @@ TEST_F(BackendTest, CreateCheckUpdateConnectDestroy) {
   EXPECT_EQ(again.host_id_base, made.host_id_base);
   EXPECT_EQ(again.shim_pid, made.shim_pid);
   ::close(again.agent_fd_take);
+  ::close(again.cgroup_fd_take);
   destroy();
   EXPECT_EQ(leftoversOfZones(), std::set<std::string>());
   destroy();  // again
@@ -231,6 +233,7 @@ TEST_F(BackendTest, ALaterDaemonFindsDestroysAndConnects) {
   const rauha_zone_handle again = backend->connectZone(call, "zone_test");
   EXPECT_EQ(again.shim_pid, made.shim_pid);
   ::close(again.agent_fd_take);
+  ::close(again.cgroup_fd_take);
   destroy();
   EXPECT_EQ(leftoversOfZones(), std::set<std::string>());
 }
@@ -339,6 +342,7 @@ TEST_F(BackendTest, ManyZonesAtOnce) {
       bases[i] = h.host_id_base;
       backend->destroyZone(call, spec.id);
       ::close(h.agent_fd_take);
+      ::close(h.cgroup_fd_take);
     });
   for (std::thread& t : threads) t.join();
   EXPECT_EQ(leftoversOfZones(), std::set<std::string>());

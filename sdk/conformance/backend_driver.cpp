@@ -1,5 +1,6 @@
 // rauha.backend/1 for the cases: a thing is a zone.
 #include <sys/socket.h>
+#include <sys/stat.h>
 
 #include "driver.h"
 
@@ -36,7 +37,13 @@ std::string wrongHandle(const rauha_zone_handle& h, bool hostIds) {
   sockaddr_storage peer{};
   socklen_t peerSize = sizeof peer;
   const int fd = h.agent_fd_take;
-  if (h.flags != 0) return "the handle has unknown flags " + std::to_string(h.flags);
+  if ((h.flags & ~RAUHA_ZONE_HANDLE_CGROUP) != 0) return "the handle has unknown flags " + std::to_string(h.flags);
+  if ((h.flags & RAUHA_ZONE_HANDLE_CGROUP) != 0) {
+    struct stat st {};
+    if (h.cgroup_fd_take < 3 || ::fstat(h.cgroup_fd_take, &st) != 0 || !S_ISDIR(st.st_mode))
+      return "cgroup_fd_take " + std::to_string(h.cgroup_fd_take) + " is not a directory";
+    if ((::fcntl(h.cgroup_fd_take, F_GETFD) & FD_CLOEXEC) == 0) return "cgroup_fd_take is not O_CLOEXEC";
+  }
   if (fd < 3 || ::getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) != 0 || type != SOCK_STREAM)
     return "agent_fd_take " + std::to_string(fd) + " is not a stream socket";
   if (::getpeername(fd, reinterpret_cast<sockaddr*>(&peer), &peerSize) != 0 && errno == ENOTCONN)
@@ -62,6 +69,7 @@ Outcome withHandle(FakeCall& call, rauha_zone_handle& handle, F&& f) {
   else if (std::memcmp(&before, &handle, sizeof before) != 0)
     out.touched = "the rauha_zone_handle";
   if (out.ok() && handle.agent_fd_take > 2) ::close(handle.agent_fd_take);
+  if (out.ok() && (handle.flags & RAUHA_ZONE_HANDLE_CGROUP) != 0 && handle.cgroup_fd_take > 2) ::close(handle.cgroup_fd_take);
   return out;
 }
 

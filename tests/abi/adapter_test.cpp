@@ -178,8 +178,9 @@ TEST_F(LyingBackendTest, Descriptors) {
 
 TEST_F(LyingBackendTest, Handles) {
   const std::string begin = "lying-backend: zone_create: ";
-  EXPECT_EQ(text("zone_size"), begin + "says that the zone handle has 4000 bytes, the daemon gave room for 24");
-  EXPECT_EQ(text("zone_flags"), begin + "the zone handle has unknown flag bits 1");
+  EXPECT_EQ(text("zone_size"), begin + "says that the zone handle has 4000 bytes, the daemon gave room for 32");
+  EXPECT_EQ(text("zone_flags"), begin + "the zone handle has unknown flag bits 4");
+  EXPECT_EQ(text("zone_cgroup"), begin + "returned OK, but cgroup_fd_take 900 is not an open directory");
   EXPECT_EQ(text("zone_pid"), begin + "returned OK with the shim's pid -7");
   EXPECT_EQ(text("zone_init"), begin + "returned OK with the shim's pid 1");
   EXPECT_EQ(text("zone_ids"), begin + "returned OK with the host ids 4294967290 and 65536 on from there");

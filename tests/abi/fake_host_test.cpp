@@ -421,6 +421,7 @@ TEST(Instance, OfAFile) {
   handle.struct_size = sizeof handle;
   ASSERT_EQ(backend->zone_create(instance.raw(), call.raw(), &spec, armed.raw(), &handle), RAUHA_OK) << call.text();
   ::close(handle.agent_fd_take);
+  ::close(handle.cgroup_fd_take);
   EXPECT_EQ(armed.layers.front().detail, "0,0,test;4:32::1;10:0:chown:1");
 }
 

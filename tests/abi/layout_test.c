@@ -24,7 +24,7 @@ RAUHA_WHOLE(rauha_host, get_service);
 RAUHA_WHOLE(rauha_plugin, get_interface);
 RAUHA_WHOLE(rauha_note, version);
 RAUHA_WHOLE(rauha_zone_spec, records);
-RAUHA_WHOLE(rauha_zone_handle, host_id_count);
+RAUHA_WHOLE(rauha_zone_handle, reserved);
 RAUHA_WHOLE(rauha_zone_finding, action);
 RAUHA_WHOLE(rauha_backend_v1, reconcile);
 RAUHA_WHOLE(rauha_image_request, records);

@@ -44,6 +44,7 @@ class LoadedRegistry {
       std::lock_guard lock(mutex_);
       logs.push_back(std::string(plugin) + ": " + std::string(text));
     };
+    callbacks.state = state;
     registry = Registry::load(config, std::move(callbacks));
     return *registry;
   }
@@ -54,6 +55,7 @@ class LoadedRegistry {
   }
 
   PluginConfig config;
+  StateKeeper* state = nullptr;
   std::vector<PluginEvent> events;
   std::vector<std::string> logs;
 

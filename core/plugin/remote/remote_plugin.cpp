@@ -109,7 +109,6 @@ const void* RemotePlugin::table(const char* id) {
 void RemotePlugin::describe(PluginRecord& record) const {
   std::lock_guard lock(mutex_);
   record.isolation = "process";
-  record.eventsDropped = host_.eventsDropped();
   record.pid = pid_;
   record.restarts = starts_ > 0 ? starts_ - 1 : 0;
   record.confinement = layers_;

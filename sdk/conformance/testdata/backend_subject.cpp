@@ -33,7 +33,7 @@ rauha_zone_handle handleOf(Backend& b, uint32_t size) {
   int ends[2];
   if (::socketpair(AF_UNIX, SOCK_STREAM | (b.is("answers") ? 0 : SOCK_CLOEXEC), 0, ends) != 0) throw Error(RAUHA_E_IO, "socketpair");
   ::close(ends[1]);
-  return {size, 0, ends[0], 0, 100'000, 65'536};
+  return {size, 0, ends[0], 0, 100'000, 65'536, -1, 0};
 }
 
 rauha_status create(rauha_instance* i, rauha_call* raw, const rauha_zone_spec* in, const rauha_layer_sink* sink, rauha_zone_handle* out) {

@@ -58,13 +58,16 @@ typedef struct rauha_zone_spec {
   rauha_array records; /* of rauha_record */
 } rauha_zone_spec;
 
+#define RAUHA_ZONE_HANDLE_CGROUP 1u /* flags: cgroup_fd_take is given */
 typedef struct rauha_zone_handle {
-  uint32_t struct_size; /* set by the caller */
-  uint32_t flags;
+  uint32_t struct_size;  /* set by the caller */
+  uint32_t flags;        /* RAUHA_ZONE_HANDLE_* */
   int32_t agent_fd_take; /* connected stream socket, agent protocol; the caller closes */
   int32_t shim_pid;      /* 0: none on this host */
   uint32_t host_id_base; /* first host id of the zone's range; 0 with USERNS_HOST */
   uint32_t host_id_count;
+  int32_t cgroup_fd_take; /* directory of the zone's control group in the v2 tree (O_PATH will do); for enforcers; the caller closes */
+  uint32_t reserved;
 } rauha_zone_handle;
 
 /* What reconcile came across. Facts. */

@@ -49,7 +49,14 @@ class GoodBackend {
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) throw Error(RAUHA_E_IO, "socketpair");
     (void)!write(ends[1], "hello", 5);
     close(ends[1]);
-    return {sizeof(rauha_zone_handle), 0, ends[0], 4242, 0x70000000, 65536};
+    return {sizeof(rauha_zone_handle),
+            RAUHA_ZONE_HANDLE_CGROUP,
+            ends[0],
+            4242,
+            0x70000000,
+            65536,
+            open("/", O_PATH | O_DIRECTORY | O_CLOEXEC),
+            0};
   }
 
   rauha_zone_handle connectZone(Call&, std::string_view id) { throw Error(RAUHA_E_NOT_FOUND, "zone " + std::string(id) + " has no shim"); }

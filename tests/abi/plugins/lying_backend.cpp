@@ -68,7 +68,8 @@ rauha_status zoneCreate(rauha_instance*, rauha_call* call, const rauha_zone_spec
   }
   out->agent_fd_take = goodSocket();
   if (how == "zone_size") out->struct_size = 4000;
-  if (how == "zone_flags") out->flags = 1;
+  if (how == "zone_flags") out->flags = 4;
+  if (how == "zone_cgroup") out->flags = RAUHA_ZONE_HANDLE_CGROUP, out->cgroup_fd_take = 900;
   if (how == "zone_pid") out->shim_pid = -7;
   if (how == "zone_init") out->shim_pid = 1;
   if (how == "zone_ids") out->host_id_base = UINT32_MAX - 5;

@@ -159,3 +159,39 @@ def test_configuration_that_the_plugin_refuses(fresh, examples):
     assert not refused["loaded"] and "line 7: unknown key 'max_byte'" in refused["refusal"]
     fresh.sandbox("/bin/true", image="snapshot:/usr").refused(125, "image", "not_found", "line 7")
     fresh.sandbox("true").task("succeeded", 0)
+
+
+# --- count-enforcer
+
+@pytest.fixture
+def counting(fresh, examples):
+    configure(fresh, examples, 'enforcer = "count-enforcer"\n[plugin.count-enforcer]\nmax_zones = 8\n')
+    assert "count-enforcer" in loaded(fresh), fresh.log_tail()
+    return fresh
+
+
+def counted(document):
+    assert [c["operation"] for c in document["enforcement_counters"]] == ["exec"], document["enforcement_counters"]
+    return document["enforcement_counters"][0]
+
+
+def test_counting_enforcer_is_seen_and_claims_nothing(counting):
+    document = counting.sandbox("/bin/true").task("succeeded", 0)
+    assert document["posture"]["enforcer"] == "count-enforcer: loadable, audit only"
+    layer = next(layer for layer in document["posture"]["layers"] if layer["name"] == "enforcer")
+    assert not layer["armed"] and "counts" in layer["detail"] + layer.get("reason", "")
+    assert counted(document)["allowed"] == 1 and counted(document)["denied"] == 0
+    assert [(e["name"], e["source"]) for e in document["enforcement_events"]] == [("count.labelled", "count-enforcer")]
+
+
+def test_who_requires_an_enforcer_is_refused(counting, policy_file):
+    counting.sandbox("/bin/true", options=policy_file(require=["enforcer"])).refused(125, mentions="enforcer")
+
+
+def test_a_zone_outlives_a_killed_daemon(counting):
+    zone = counting.sandbox("/bin/true", options=["--keep-zone"]).task("succeeded", 0)["zone_id"]
+    counting.kill_daemon(signal.SIGKILL)
+    counting.ensure_daemon()
+    assert [z["id"] for z in counting.zones()] == [zone] and "count-enforcer" in loaded(counting)
+    counting.run("zone", "delete", "--force", zone).exited(0)
+    assert "could not be kept" not in counting.log_tail(500)

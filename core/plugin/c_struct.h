@@ -6,6 +6,7 @@
 
 #include <rauha/plugin.h>
 
+#include <algorithm>
 #include <cstring>
 #include <string>
 #include <string_view>
@@ -38,13 +39,13 @@ T readPrefix(const void* from, size_t minimum, std::string_view what) {
 template <typename T>
 T readStruct(const T* from, size_t minimum, std::string_view what) {
   T out = detail::readPrefix<T>(from, minimum, what);
-  const auto* bytes = reinterpret_cast<const unsigned char*>(from);
-  for (size_t i = sizeof(T); i < out.struct_size; ++i)
-    if (bytes[i] != 0)
-      throw Error("plugin", Code::unsupported,
-                  std::string(what) + " has " + std::to_string(out.struct_size) + " bytes and uses those beyond the " +
-                      std::to_string(sizeof(T)) + " that this daemon (ABI 1." + std::to_string(RAUHA_ABI_MINOR) + ") knows",
-                  "use a daemon as new as the plugin");
+  const size_t known = std::min<size_t>(sizeof(T), out.struct_size);
+  const std::string_view unknown(reinterpret_cast<const char*>(from) + known, out.struct_size - known);
+  if (unknown.find_first_not_of('\0') != std::string_view::npos)
+    throw Error("plugin", Code::unsupported,
+                std::string(what) + " has " + std::to_string(out.struct_size) + " bytes and uses those beyond the " +
+                    std::to_string(sizeof(T)) + " that this daemon (ABI 1." + std::to_string(RAUHA_ABI_MINOR) + ") knows",
+                "use a daemon as new as the plugin");
   return out;
 }
 

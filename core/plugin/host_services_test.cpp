@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 #include <poll.h>
 
+#include <cstring>
+#include <string>
 #include <thread>
 
 #include "core/base/clock.h"
@@ -247,19 +249,18 @@ TEST_F(HostTest, BadEventsAreDroppedAndCounted) {
   EXPECT_EQ(host->eventsDropped(), 9u);
 }
 
-struct Grown {
-  rauha_record known;
-  uint64_t more;
-};
-
 TEST(SizeRules, WhatWeDoNotKnowMustBeZero) {
-  Grown grown{};
-  grown.known.struct_size = sizeof grown;
-  grown.known.tag = 7;
-  EXPECT_EQ(readStruct(&grown.known, sizeof(rauha_record), "a record").tag, 7u);
-  grown.more = 1;
+  // As a newer plugin would hand it over: a record with eight more bytes.
+  rauha_record record{};
+  record.struct_size = sizeof record + sizeof(uint64_t);
+  record.tag = 7;
+  std::string memory(record.struct_size, '\0');
+  std::memcpy(memory.data(), &record, sizeof record);
+  const auto* grown = reinterpret_cast<const rauha_record*>(memory.data());
+  EXPECT_EQ(readStruct(grown, sizeof(rauha_record), "a record").tag, 7u);
+  memory.back() = 1;
   try {
-    readStruct(&grown.known, sizeof(rauha_record), "a record");
+    readStruct(grown, sizeof(rauha_record), "a record");
     FAIL();
   } catch (const Error& e) {
     EXPECT_EQ(e.text(), "a record has 48 bytes and uses those beyond the 40 that this daemon (ABI 1.0) knows");

@@ -1,20 +1,24 @@
 #!/usr/bin/env python3
 """Puts the records of one `./dev test` together: a table of the steps, what failed, what was skipped, and one closing line.
 
-  summary.py DIRECTORY ALLOWED_SKIPS
+  summary.py [--seconds N] DIRECTORY ALLOWED_SKIPS
 
 Each step leaves DIRECTORY/NN-name.json: title, seconds, status (0 is good) and, when tests ran in it, the files of counts in `counts`:
-one object of passed, failed and skipped (pytest_report.py), or what GoogleTest writes for GTEST_OUTPUT=json:. A step without counts is one test.
+one object of passed, failed and skipped (pytest_report.py), what GoogleTest writes for GTEST_OUTPUT=json:, or what ctest writes for
+--output-junit, of which only the skips are taken: whole programs that ran nothing. A step without counts is one test. --seconds: how long
+everything took, when steps ran beside each other.
 
 A skip is allowed when a line of ALLOWED_SKIPS matches its name (a shell pattern, then `#` and the reason why that is all right);
 any other skip fails the run: a test that quietly stops running is worse than one that fails.
 """
 
+import argparse
 import fnmatch
 import glob
 import json
 import os
 import sys
+import xml.etree.ElementTree
 
 
 def read_googletest(document, counts):
@@ -29,12 +33,22 @@ def read_googletest(document, counts):
                 counts["passed"] += 1
 
 
+def read_ctest(path, counts):
+    for case in xml.etree.ElementTree.parse(path).iter("testcase"):
+        skipped = case.find("skipped")
+        if skipped is not None:
+            counts["skipped"].append({"name": case.get("name"), "reason": skipped.get("message") or "skipped by the test"})
+
+
 def read_counts(patterns):
     """None when no test reported."""
     files = sorted(path for pattern in patterns for path in glob.glob(pattern))
     counts = {"passed": 0, "failed": [], "skipped": []}
     read = 0
     for path in files:
+        if path.endswith(".xml"):
+            read_ctest(path, counts)
+            continue
         try:
             with open(path, encoding="utf-8", errors="replace") as source:
                 document = json.load(source)
@@ -65,7 +79,12 @@ def read_allowed(path):
 
 
 def main():
-    directory, allowed_path = sys.argv[1:]
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=int)
+    parser.add_argument("directory")
+    parser.add_argument("allowed_path")
+    args = parser.parse_args()
+    directory, allowed_path = args.directory, args.allowed_path
     allowed = read_allowed(allowed_path)
     passed = failed = skipped = 0
     total = 0.0
@@ -96,7 +115,7 @@ def main():
             problems.append(f"step failed: {step['title']}, log {step['log']}")
         total += step["seconds"]
         print(f"{step['title']:<44} {'FAILED' if bad else 'ok':<8} {step['seconds']:>7.0f}  {detail}")
-    print(f"{'together':<44} {'FAILED' if failed else 'ok':<8} {total:>7.0f}\n")
+    print(f"{'together':<44} {'FAILED' if failed else 'ok':<8} {args.seconds or total:>7.0f}\n")
     for problem in problems:
         print(problem)
     if any(problem.startswith("skipped without leave") for problem in problems):

@@ -4,6 +4,7 @@
 #include <array>
 
 #include "core/base/ids.h"
+#include "core/base/never_calls.h"
 #include "core/policy/contradictions.h"
 #include "core/policy/defaults.h"
 #include "core/policy/known_names.h"
@@ -194,6 +195,7 @@ class Reader final {
     std::vector<Entry> allow = in.texts("allow").value_or(std::vector<Entry>{});
     for (const auto* names : {&deny, &allow})
       for (const auto& name : *names) checkSyscall(name);
+    for (const auto& name : allow) checkAllowed(name);
     std::sort(deny.begin(), deny.end(), [](const auto& a, const auto& b) { return a.text < b.text; });
     for (const auto& name : allow)
       if (std::binary_search(deny.begin(), deny.end(), name, [](const auto& a, const auto& b) { return a.text < b.text; }))
@@ -201,6 +203,18 @@ class Reader final {
     writeTexts(deny, [&](uint32_t n) { return out.initDeny(n); });
     writeTexts(allow, [&](uint32_t n) { return out.initAllow(n); });
     in.finish();
+  }
+
+  // A zone whose root is the host's may be given any call.
+  void checkAllowed(const Entry& entry) {
+    if (out_.getUserNamespace() == schema::UserNamespace::HOST) return;
+    std::vector<std::string_view> capabilities;
+    for (const auto name : out_.asReader().getCapabilities()) capabilities.emplace_back(name.begin(), name.size());
+    const NeverCalls* group = neverAllowed(entry.text, capabilities);
+    if (group == nullptr) return;
+    const std::string hint = group->capability.empty() ? "remove it; only a privileged zone can be given it"
+                                                       : "remove it, or add capabilities = [\"" + std::string(group->capability) + "\"]";
+    problems_.add(entry.line, entry.key, "'" + shown(entry.text) + "' is never admitted: " + std::string(group->why), hint);
   }
 
   void checkSyscall(const Entry& entry) {

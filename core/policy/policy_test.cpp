@@ -57,7 +57,7 @@ output = "2MiB"
 core = "1MiB"
 [syscalls]
 deny = ["ptrace", "keyctl"]
-allow = ["io_uring_setup"]
+allow = ["userfaultfd"]
 [[devices]]
 path = "/dev/fuse"
 access = "rw"
@@ -106,7 +106,7 @@ access = "rw"
   EXPECT_EQ(r.getOutputBytes(), 2ULL << 20);
   EXPECT_EQ(r.getCoreBytes(), 1ULL << 20);
   EXPECT_EQ(list(p.getSyscalls().getDeny()), (std::vector<std::string>{"keyctl", "ptrace"}));
-  EXPECT_EQ(list(p.getSyscalls().getAllow()), std::vector<std::string>{"io_uring_setup"});
+  EXPECT_EQ(list(p.getSyscalls().getAllow()), std::vector<std::string>{"userfaultfd"});
   ASSERT_EQ(p.getDevices().size(), 1u);
   EXPECT_EQ(view(p.getDevices()[0].getPath()), "/dev/fuse");
   EXPECT_EQ(view(p.getDevices()[0].getAccess()), "rw");
@@ -236,21 +236,27 @@ INSTANTIATE_TEST_SUITE_P(
              "port = 8080"},
         Case{"zone_name", "[network]\nmode=\"bridged\"\nzones = [\"a b\"]", "5: network.zones[0]: 'a b' is not a zone's name", ""}));
 
-INSTANTIATE_TEST_SUITE_P(Contradictions, Refused,
-                         ::testing::Values(Case{"host_network", "[network]\nmode = \"host\"",
-                                                "4: network.mode: \"host\" shows the zone the host's network", "privileged"},
-                                           Case{"host_user_namespace", "user_namespace = \"host\"",
-                                                "3: user_namespace: \"host\" makes zone root host root", "privileged"},
-                                           Case{"host_disk", "devices = [{path = \"/dev/sda\", access = \"r\"}]",
-                                                "3: devices[0].path: '/dev/sda' hands out the host's memory or disks", "privileged"},
-                                           Case{"egress_without_bridge", "[network]\negress = [{cidr = \"10.0.0.0/8\"}]",
-                                                "4: network.egress: needs network.mode = \"bridged\"", "mode = \"bridged\""},
-                                           Case{"deny_and_allow", "[syscalls]\ndeny = [\"ptrace\"]\nallow = [\"ptrace\"]",
-                                                "5: syscalls.allow[0]: 'ptrace' is also in syscalls.deny", "deny wins"},
-                                           Case{"masked_and_read_only", "[filesystem]\nmasked = [\"/a\"]\nread_only = [\"/a\"]",
-                                                "5: filesystem.read_only: '/a' is also in filesystem.masked", "masked hides"},
-                                           Case{"required_without_limit", "require = [\"cgroup_memory\"]\n[resources]\nmemory = \"0\"",
-                                                "3: require: names 'cgroup_memory', but resources.memory is 0 (no limit)", "change one"}));
+INSTANTIATE_TEST_SUITE_P(
+    Contradictions, Refused,
+    ::testing::Values(
+        Case{"host_network", "[network]\nmode = \"host\"", "4: network.mode: \"host\" shows the zone the host's network", "privileged"},
+        Case{"host_user_namespace", "user_namespace = \"host\"", "3: user_namespace: \"host\" makes zone root host root", "privileged"},
+        Case{"host_disk", "devices = [{path = \"/dev/sda\", access = \"r\"}]",
+             "3: devices[0].path: '/dev/sda' hands out the host's memory or disks", "privileged"},
+        Case{"egress_without_bridge", "[network]\negress = [{cidr = \"10.0.0.0/8\"}]",
+             "4: network.egress: needs network.mode = \"bridged\"", "mode = \"bridged\""},
+        Case{"deny_and_allow", "[syscalls]\ndeny = [\"ptrace\"]\nallow = [\"ptrace\"]",
+             "5: syscalls.allow[0]: 'ptrace' is also in syscalls.deny", "deny wins"},
+        Case{"never_allowed", "[syscalls]\nallow = [\n \"ptrace\",\n \"io_uring_setup\"]",
+             "6: syscalls.allow[1]: 'io_uring_setup' is never admitted: it does other calls' work where no filter sees it",
+             "only a privileged zone"},
+        Case{"comes_with_a_capability", "[syscalls]\nallow = [\"mount\"]",
+             "4: syscalls.allow[0]: 'mount' is never admitted: it needs the capability sys_admin, and comes with it",
+             "capabilities = [\"sys_admin\"]"},
+        Case{"masked_and_read_only", "[filesystem]\nmasked = [\"/a\"]\nread_only = [\"/a\"]",
+             "5: filesystem.read_only: '/a' is also in filesystem.masked", "masked hides"},
+        Case{"required_without_limit", "require = [\"cgroup_memory\"]\n[resources]\nmemory = \"0\"",
+             "3: require: names 'cgroup_memory', but resources.memory is 0 (no limit)", "change one"}));
 
 INSTANTIATE_TEST_SUITE_P(
     Hostile, Refused,
@@ -288,6 +294,13 @@ TEST(Policy, PrivilegedDefaultsToHostRootAndSaysSo) {
   EXPECT_NE(policy.warnings()[0].find("privileged"), std::string::npos);
   EXPECT_NE(policy.warnings()[1].find("host root"), std::string::npos);
   EXPECT_NE(policy.warnings()[2].find("network.mode host"), std::string::npos);
+}
+
+TEST(Policy, CallsThatNoZoneGetsAreFineWhereTheyAreThereAnyway) {
+  EXPECT_NO_THROW(parsePolicy(task("capabilities = [\"sys_admin\"]\n[syscalls]\nallow = [\"mount\", \"clone3\"]\n"), ""));
+  EXPECT_NO_THROW(parsePolicy("name = \"p\"\ntype = \"privileged\"\n[syscalls]\nallow = [\"io_uring_setup\", \"keyctl\"]\n", ""));
+  EXPECT_EQ(refusal("name = \"p\"\ntype = \"privileged\"\nuser_namespace = \"private\"\n[syscalls]\nallow = [\"keyctl\"]\n").text,
+            "x.toml:5: syscalls.allow[0]: 'keyctl' is never admitted: keyrings are shared with the host");
 }
 
 TEST(Policy, WarnsOfWhatIsAcceptedButRisky) {

@@ -26,7 +26,7 @@ Policy parse(const std::string& rest, const std::string& type = "task") {
 TEST(ZoneRecords, LimitsAndLists) {
   const Policy policy = parse(
       "require = [\"seccomp\"]\ncapabilities = [\"chown\", \"kill\"]\ndevices = [{path = \"/dev/fuse\", access = \"rw\"}]\n"
-      "[resources]\ncpu = 0.5\nmemory = \"1GiB\"\npids = 9\ncpu_weight = 10\nio_read = \"1MiB/s\"\n[syscalls]\ndeny = [\"ptrace\"]\nallow = [\"keyctl\"]\n");
+      "[resources]\ncpu = 0.5\nmemory = \"1GiB\"\npids = 9\ncpu_weight = 10\nio_read = \"1MiB/s\"\n[syscalls]\ndeny = [\"ptrace\"]\nallow = [\"userfaultfd\"]\n");
   const auto records = zoneRecords(policy.get());
   const auto number = [&](uint32_t tag) {
     const auto found = with(records, tag);
@@ -46,7 +46,7 @@ TEST(ZoneRecords, LimitsAndLists) {
   ASSERT_EQ(capabilities.size(), 2u);
   EXPECT_EQ(capabilities[1].text, "kill");
   EXPECT_EQ(with(records, RAUHA_ZONE_SYSCALL_DENY).at(0).text, "ptrace");
-  EXPECT_EQ(with(records, RAUHA_ZONE_SYSCALL_ALLOW).at(0).text, "keyctl");
+  EXPECT_EQ(with(records, RAUHA_ZONE_SYSCALL_ALLOW).at(0).text, "userfaultfd");
   EXPECT_EQ(with(records, RAUHA_ZONE_DEVICE).at(0).text, "/dev/fuse rw");
   EXPECT_EQ(with(records, RAUHA_ZONE_REQUIRE).at(0).text, "seccomp");
 }

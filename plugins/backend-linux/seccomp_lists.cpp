@@ -4,6 +4,8 @@
 
 #include <string>
 
+#include "core/base/never_calls.h"
+
 namespace rauha::backend {
 namespace {
 
@@ -73,20 +75,6 @@ constexpr ConditionalGroup kConditional[] = {
     {CAP_SYS_ADMIN, true, {"administration of the host", "quotactl quotactl_fd swapon swapoff bpf perf_event_open lookup_dcookie"}},
 };
 
-constexpr CallGroup kNever[] = {
-    {"it replaces, extends or restarts the host's kernel", "kexec_load kexec_file_load init_module finit_module delete_module reboot bpf"},
-    {"it does other calls' work where no filter sees it", "io_uring_setup io_uring_enter io_uring_register"},
-    {"its flags cannot be filtered", "clone3"},
-    {"its arguments decide, and some are admitted already", "clone unshare socket socketpair personality"},
-    {"it opens files past every path check", "open_by_handle_at"},
-    {"keyrings are shared with the host", "keyctl add_key request_key"},
-    {"it reaches the machine, not the zone", "iopl ioperm swapon swapoff quotactl quotactl_fd acct perf_event_open lookup_dcookie"},
-    {"it needs the capability sys_admin, and comes with it",
-     "setns mount umount2 pivot_root fsopen fsconfig fsmount fspick move_mount open_tree open_tree_attr mount_setattr"},
-    {"it is obsolete, and old code is weak code",
-     "_sysctl uselib ustat sysfs nfsservctl modify_ldt vserver getpmsg putpmsg afs_syscall tuxcall security create_module get_kernel_syms query_module"},
-};
-
 constexpr std::string_view kHidden =
     "clone3 statmount listmount lsm_get_self_attr lsm_set_self_attr lsm_list_modules open_tree_attr file_getattr file_setattr";
 constexpr std::string_view kIndispensable = "execve exit exit_group read write close rt_sigreturn";
@@ -102,7 +90,7 @@ std::string joined() {
   std::string out;
   for (const CallGroup& g : kCommon) (out += g.names) += '\n';
   for (const ConditionalGroup& g : kConditional) (out += std::to_string(g.capability) + (g.privilegedOnly ? " p " : " ")) += g.calls.names;
-  for (const CallGroup& g : kNever) (out += g.names) += '\n';
+  for (const NeverCalls& g : neverCalls()) (out += g.names) += '\n';
   for (const NewCall& c : kNew) (out += c.name) += std::to_string(c.number);
   return out.append(kHidden).append(kIndispensable);
 }
@@ -111,7 +99,6 @@ std::string joined() {
 
 std::span<const CallGroup> commonCalls() noexcept { return kCommon; }
 std::span<const ConditionalGroup> conditionalCalls() noexcept { return kConditional; }
-std::span<const CallGroup> neverCalls() noexcept { return kNever; }
 std::string_view hiddenCalls() noexcept { return kHidden; }
 std::string_view indispensableCalls() noexcept { return kIndispensable; }
 std::span<const NewCall> newCalls() noexcept { return kNew; }

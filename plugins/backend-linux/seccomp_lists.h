@@ -22,9 +22,6 @@ struct ConditionalGroup {
 };
 std::span<const ConditionalGroup> conditionalCalls() noexcept;
 
-// A policy's `allow` can never add these outside privileged zones. why is part of the error.
-std::span<const CallGroup> neverCalls() noexcept;
-
 // Fail with ENOSYS although the kernel has them, so that programs use the older call whose arguments can be looked at.
 std::string_view hiddenCalls() noexcept;
 

@@ -21,6 +21,7 @@
 
 #include "core/base/error.h"
 #include "core/base/fd.h"
+#include "core/base/never_calls.h"
 #include "plugins/backend-linux/seccomp_lists.h"
 #include "plugins/backend-linux/seccomp_prologue.h"
 
@@ -125,9 +126,9 @@ void checkRequest(const SeccompRequest& request) {
   if (request.privileged) return;
   const std::set<std::string> already = admitted({request.capabilities, {}, {}, false});
   for (const std::string& name : request.allow)
-    for (const CallGroup& group : neverCalls())
+    for (const NeverCalls& group : neverCalls())
       if (contains(group.names, name) && !already.contains(name))
-        throw Error("policy", Code::denied, "system call \"" + name + "\" is never admitted: " + group.why,
+        throw Error("policy", Code::denied, "system call \"" + name + "\" is never admitted: " + std::string(group.why),
                     "remove it from syscalls.allow, or use a privileged zone", name);
 }
 

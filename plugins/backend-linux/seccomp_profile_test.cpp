@@ -24,9 +24,11 @@
 
 #include <filesystem>
 #include <fstream>
+#include <sstream>
 
 #include "core/base/clock.h"
 #include "core/base/error.h"
+#include "core/base/never_calls.h"
 #include "plugins/backend-linux/seccomp_lists.h"
 #include "plugins/backend-linux/seccomp_prologue.h"
 
@@ -283,6 +285,26 @@ TEST(SeccompProfile, NamesThatCannotBe) {
   EXPECT_EQ(standard({CAP_SYS_ADMIN}, {}, {"mount"})("mount"), kAllowed);  // came with the capability
 }
 
+// The policy's reader refuses the same calls with their line, so that nobody meets the refusal above without one.
+TEST(SeccompProfile, TheReaderOfPoliciesRefusesTheSame) {
+  const std::vector<std::string_view> sysAdmin = {"sys_admin"};
+  const auto refused = [](const SeccompRequest& request) {
+    try {
+      compileFilter(request);
+      return false;
+    } catch (const Error& e) {
+      EXPECT_EQ(e.code(), Code::denied) << e.text();
+      return true;
+    }
+  };
+  std::istringstream names("userfaultfd ptrace mlock chroot");
+  for (const NeverCalls& g : neverCalls()) names.str(names.str() + " " + std::string(g.names));
+  for (std::string name; names >> name;) {
+    EXPECT_EQ(refused({{}, {}, {name}, false}), neverAllowed(name, {}) != nullptr) << name;
+    EXPECT_EQ(refused({{CAP_SYS_ADMIN}, {}, {name}, false}), neverAllowed(name, sysAdmin) != nullptr) << name << " with sys_admin";
+  }
+}
+
 TEST(SeccompProfile, EveryNameInTheListsExists) {
   auto check = [](std::string_view names) {
     for (size_t at = 0; at < names.size();) {
@@ -294,7 +316,7 @@ TEST(SeccompProfile, EveryNameInTheListsExists) {
   };
   for (const CallGroup& g : commonCalls()) check(g.names);
   for (const ConditionalGroup& g : conditionalCalls()) check(g.calls.names);
-  for (const CallGroup& g : neverCalls()) check(g.names);
+  for (const NeverCalls& g : neverCalls()) check(g.names);
   check(hiddenCalls());
   check(indispensableCalls());
 }

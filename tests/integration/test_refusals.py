@@ -257,9 +257,12 @@ def test_bad_policies(rauha, policy_file, text, word):
 
 
 @pytest.mark.parametrize("name", ["kexec_load", "bpf", "init_module"])
-def test_system_calls_that_are_never_allowed(rauha, policy_file, name):
-    """What the default list never admits cannot be allowed either; that only the backend knows."""
-    rauha.sandbox("true", options=policy_file(syscalls={"allow": [name]})).refused(125, ("policy", "backend"), ("invalid", "denied"), name)
+def test_system_calls_that_are_never_allowed(rauha, tmp_path, name):
+    path = tmp_path / "policy.toml"
+    path.write_text(f'name = "x"\ntype = "task"\n[syscalls]\nallow = [\n  "ptrace",\n  "{name}",\n]\n')
+    for result in (rauha.sandbox("true", options=["--policy", path]), rauha.run("policy", "validate", "--json", path)):
+        error = result.refused(result.returncode, "policy", "invalid", f"{path}:6: syscalls.allow[1]: '{name}' is never admitted: it replaces")
+        assert "privileged zone" in error["hint"] and error["object"] == "syscalls.allow[1]", error
 
 
 @pytest.mark.parametrize("kind", ["deny", "allow"])

@@ -15,13 +15,13 @@ int64_t read(clockid_t id) noexcept {
 int64_t realNs() noexcept { return read(CLOCK_REALTIME); }
 int64_t monotonicNs() noexcept { return read(CLOCK_MONOTONIC); }
 
-std::string rfc3339(int64_t ns) {
-  const time_t seconds = static_cast<time_t>(ns / 1'000'000'000);
+std::string rfc3339(int64_t realNanoseconds) {
+  const time_t seconds = static_cast<time_t>(realNanoseconds / 1'000'000'000);
   tm parts{};
   gmtime_r(&seconds, &parts);
   char date[32], out[48];
   strftime(date, sizeof date, "%Y-%m-%dT%H:%M:%S", &parts);
-  snprintf(out, sizeof out, "%s.%03dZ", date, static_cast<int>(ns / 1'000'000 % 1000));
+  snprintf(out, sizeof out, "%s.%03dZ", date, static_cast<int>(realNanoseconds / 1'000'000 % 1000));
   return out;
 }
 

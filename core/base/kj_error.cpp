@@ -1,5 +1,6 @@
 #include "core/base/kj_error.h"
 
+#include <charconv>
 #include <string>
 #include <vector>
 
@@ -41,7 +42,9 @@ Error fromKj(const kj::Exception& e, std::string_view fallbackClass) {
       parts.back() += c;
   }
   parts.resize(5);
-  return Error(parts[1], codeFromNumber(std::atoi(parts[0].c_str())), parts[2], parts[3], parts[4]);
+  int number = -1;  // no number: no code, which reads as internal
+  std::from_chars(parts[0].data(), parts[0].data() + parts[0].size(), number);
+  return Error(parts[1], codeFromNumber(number), parts[2], parts[3], parts[4]);
 }
 
 kj::Exception currentKj() {

@@ -19,7 +19,7 @@ struct Config {
 };
 
 // Empty text gives an empty Config. Throws Error "image" (corrupt) naming the field.
-Config parseConfig(std::string_view json, std::string_view reference);
+Config parseConfig(std::string_view text, std::string_view reference);
 void writeInfo(schema::ImageInfo::Builder out, const plugin::ResolvedImage& image);
 
 }  // namespace rauha::image

@@ -121,5 +121,5 @@ struct TaskResult {
   repoMode @29 :RepoMode $Json.name("repo_mode");
   changes @30 :Changes.ChangeSet;                       # absent without a repository in overlay mode, and when nothing ran
   enforcementCounters @32 :List(EnforcementCounters) $Json.name("enforcement_counters");   # absent without an enforcer
-  notes @31 :List(Text);                                # one line for each thing that the caller should know ("--timeout 2h was cut to the policy's 1h")
+  notes @31 :List(Text);                                # one line for each thing that the caller should know ("--timeout 2h was cut to the policy's 1h", sockets in the repository)
 }

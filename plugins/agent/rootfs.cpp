@@ -10,6 +10,7 @@
 
 #include "core/base/clock.h"
 #include "core/base/error.h"
+#include "plugins/agent/doors.h"
 #include "plugins/agent/idmap.h"
 #include "plugins/agent/landlock.h"
 #include "plugins/linux-common/syscalls.h"
@@ -196,6 +197,8 @@ void RootBuilder::applyBind(const MountPlan& m, size_t index) {
                   "use the overlay mode, or move it to ext4, xfs, btrfs or tmpfs", m.target);
     throwErrno(kClass, "prepare the mount of " + m.source.name() + " at " + m.target);
   }
+  if (m.source.mapping == Mapping::owner && prepared_.isDirectory[index])
+    if (std::string doors = noteDoors(mount.get()); !doors.empty()) notes_.push_back(std::move(doors));
   const UniqueFd target = prepared_.isDirectory[index] ? root_->directory(m.target) : root_->mountPointFile(m.target);
   attach(std::move(mount), target, m.source.name() + " at " + m.target, !m.readOnly);
 }

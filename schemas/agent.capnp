@@ -65,6 +65,10 @@ interface Process {
   resize @4 (rows :UInt16, columns :UInt16);
   attach @5 (stdout :Common.ByteSink, stderr :Common.ByteSink);
   # Output goes to these sinks; with a terminal all goes to stdout. Called before `start`, nothing is lost. When a sink fails, output is read and dropped.
+
+  died @6 ();
+  # Resolves as soon as the process is dead, unlike `wait`: its output may still be on its way, and what it left in the background may hold the
+  # pipe. For whoever ends a zone, and gives a grace to the process but none to what it leaves. Any number of waiters.
 }
 
 struct Outcome {

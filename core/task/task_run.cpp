@@ -22,6 +22,8 @@ using evidence::Severity;
 
 // After the zone was killed, its end must show within this time; a shim that does not tell is given up, and the zone ended from outside.
 constexpr auto kEndPatience = 10 * kj::SECONDS;
+// The agent's notes that begin so are about the repository.
+constexpr const char* kOfRepository = "repository: ";
 constexpr int64_t kImageDeadlineNs = 3600LL * 1'000'000'000;
 
 }  // namespace
@@ -199,6 +201,10 @@ Task<void> TaskRun::createContainer() {
   addProcessLayers(*posture_, created.getLayers());
   checkRequired(*posture_, policy_->get(), task_->request.waived, false);
   zone_->posture = *posture_;
+  // Of an overlay they belong to its change set.
+  if (!changes_)
+    for (const auto& note : posture_->notes)
+      if (note.rfind(kOfRepository, 0) == 0) notes_.push_back(note);
   // Before the first foreign instruction: a task that the enforcer does not know must not run.
   co_await service_.zones_.enforcement().label(zone_, created.getPid());
   labelled_ = service_.zones_.enforcement().configured();
@@ -291,7 +297,10 @@ Task<bool> TaskRun::askToEnd(End why) {
       }));
   const bool answers = co_await kj::mv(heard);
   if (!answers || !gently) co_return answers;
-  kj::Promise<void> over = KJ_ASSERT_NONNULL(waited_).addBranch().catch_([](kj::Exception&&) {});
+  // Not `wait`: what the process leaves in the background has no grace, and would hold its output. An agent that does not know `died` yet
+  // is waited for as before.
+  kj::Promise<void> over = process.diedRequest().send().ignoreResult().catch_(
+      [this](kj::Exception&&) { return KJ_ASSERT_NONNULL(waited_).addBranch().catch_([](kj::Exception&&) {}); });
   over = over.exclusiveJoin(service_.timer_.afterDelay(graceMs * kj::MILLISECONDS));
   over = over.exclusiveJoin(task_->killRequested_.addBranch());
   co_await kj::mv(over);
@@ -371,7 +380,7 @@ Task<void> TaskRun::collectChanges() {
   if (!keep && !ended_) co_return;
   std::vector<std::string> notes;
   for (const auto& note : posture_->notes)
-    if (note.rfind("repository: ", 0) == 0) notes.push_back(note);
+    if (note.rfind(kOfRepository, 0) == 0) notes.push_back(note);
   if (keep) notes.push_back("zone " + zoneId_ + " is kept: what it changes from now on is not in this set");
   const auto freeze = [this](bool frozen) {
     auto call = agent().freezeRequest();

@@ -131,6 +131,18 @@ TEST_F(TaskServiceTest, ARunWithoutAProcessHasNoPosture) {
   EXPECT_TRUE(run(request()).hasPosture());
 }
 
+// The grace is the command's. With its death the zone ends, however long the grace is and whoever still holds the output.
+TEST_F(TaskServiceTest, CancelDoesNotWaitForWhatTheCommandLeft) {
+  backend_.script.runsForEver = backend_.script.leavesChild = true;
+  auto r = request();
+  r.policyToml = "name = \"patient\"\ntype = \"task\"\n[resources]\nstop_grace = \"60m\"\n";
+  auto task = tasks_.run(std::move(r));
+  letRun();
+  task->cancel(2);
+  EXPECT_EQ(finish(task).getStatus(), schema::TaskStatus::CANCELLED);
+  expectClean();
+}
+
 TEST_F(TaskServiceTest, CancelledBeforeItRan) {
   auto task = tasks_.run(request());
   task->cancel(15);

@@ -34,17 +34,28 @@ struct AgentScript {
   bool outOfMemory = false;
   bool runsForEver = false;     // until a signal or killAll
   bool ignoresSignals = false;  // only killAll ends it
+  bool leavesChild = false;     // a signal ends it, but a child of it holds its output until killAll
   bool seccomp = true;
   bool hangs = false;  // answers nothing more, as a stopped shim
 };
 
 class FakeProcess final : public schema::Process::Server {
  public:
-  FakeProcess(const AgentScript& script) : script_(script), over_(kj::newPromiseAndFulfiller<void>()), done_(over_.promise.fork()) {}
+  FakeProcess(const AgentScript& script)
+      : script_(script),
+        dead_(kj::newPromiseAndFulfiller<void>()),
+        diedOnce_(dead_.promise.fork()),
+        over_(kj::newPromiseAndFulfiller<void>()),
+        done_(over_.promise.fork()) {}
+  void die(int signal) {
+    if (killedBy_ == 0) killedBy_ = signal;
+    dead_.fulfiller->fulfill();
+  }
   void end(int signal) {
-    killedBy_ = signal;
+    die(signal);
     over_.fulfiller->fulfill();
   }
+  kj::Promise<void> died(DiedContext) override { return diedOnce_.addBranch(); }
   kj::Promise<void> start(StartContext context) override {
     if (!script_.startError.empty()) {
       writeOutcome(context.getResults().initOutcome(), Error("command", Code::notFound, script_.startError));
@@ -73,7 +84,9 @@ class FakeProcess final : public schema::Process::Server {
   }
   kj::Promise<void> signal(SignalContext context) override {
     if (script_.hangs) return kj::NEVER_DONE;
-    if (!script_.ignoresSignals) end(context.getParams().getNumber());
+    const int number = context.getParams().getNumber();
+    if (script_.leavesChild) die(number);
+    if (!script_.ignoresSignals && !script_.leavesChild) end(number);
     return kj::READY_NOW;
   }
   kj::Promise<void> attach(AttachContext context) override {
@@ -84,6 +97,8 @@ class FakeProcess final : public schema::Process::Server {
 
  private:
   const AgentScript& script_;
+  kj::PromiseFulfillerPair<void> dead_;
+  kj::ForkedPromise<void> diedOnce_;
   kj::PromiseFulfillerPair<void> over_;
   kj::ForkedPromise<void> done_;
   int killedBy_ = 0;

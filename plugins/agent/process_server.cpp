@@ -45,6 +45,13 @@ Task<void> ProcessServer::runWait(WaitContext context) {
   agent_.writeExit(*process_, context.getResults().initExit());
 }
 
+kj::Promise<void> ProcessServer::died(DiedContext context) {
+  context.allowCancellation();
+  // The process must live as long as its promise, also when the client drops the handle.
+  auto keep = process_;
+  return process_->reaped().attach(kj::mv(keep));
+}
+
 kj::Promise<void> ProcessServer::signal(SignalContext context) {
   return guarded([&] { process_->signal(context.getParams().getNumber()); });
 }

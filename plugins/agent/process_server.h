@@ -18,6 +18,7 @@ class ProcessServer final : public schema::Process::Server {
 
   kj::Promise<void> start(StartContext context) override;
   kj::Promise<void> wait(WaitContext context) override;
+  kj::Promise<void> died(DiedContext context) override;
   kj::Promise<void> signal(SignalContext context) override;
   kj::Promise<void> stdin(StdinContext context) override;
   kj::Promise<void> resize(ResizeContext context) override;

@@ -3,7 +3,10 @@
 // builds the container's root and namespaces, a further one joins those of the first.
 //
 // The child is a fork of the agent (single-threaded, so it may allocate) and is born in the zone's v2 group. It reports over a socket
-// (report.h); `go` lets it exec. It is never dumpable before its exec: nobody in the zone can look into it.
+// (report.h); `go` lets it exec. It is not dumpable from its birth (the shim is not) to its exec: nobody in the zone can look into it.
+//
+// WARNING: this holds by the user namespace. In a zone without one, sys_ptrace is the host's: once something foreign runs there, it can
+// trace a further process while that one still has the host's rights. SECURITY.md tells it; the zone's first process has nobody to fear.
 
 #include <memory>
 #include <string>

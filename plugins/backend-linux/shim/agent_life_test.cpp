@@ -88,6 +88,27 @@ TEST_F(AgentLife, KillAllLetsMainProcessesEndThemselves) {
   EXPECT_THAT(r.out, HasSubstr("bye"));
 }
 
+// `wait` waits for what a child may still write, `died` does not.
+TEST_F(AgentLife, TheDeathOfAProcessIsToldBeforeItsOutputEnds) {
+  TestZone zone(io_);
+  Live live =
+      running(zone, "(trap '' TERM; while :; do sleep 0.05; done) & trap 'echo bye; exit 3' TERM; echo up; while :; do sleep 0.05; done");
+  bool waited = false;
+  auto waiting = live.process.waitRequest().send().then([&](auto&&) { waited = true; }).eagerlyEvaluate(nullptr);
+  auto signal = live.process.signalRequest();
+  signal.setNumber(SIGTERM);
+  zone.await<void>(signal.send().ignoreResult());
+  zone.await<void>(live.process.diedRequest().send().ignoreResult());
+  EXPECT_FALSE(waited);
+  EXPECT_FALSE(zone.groups().empty()) << "the child lives";
+  zone.await<void>(zone.agent().killAllRequest().send().ignoreResult());
+  EXPECT_TRUE(zone.groups().empty());
+  zone.await<void>(live.process.diedRequest().send().ignoreResult());  // also of one that is dead already
+  const Ran r = zone.wait(live);
+  EXPECT_EQ(r.exited, 3);
+  EXPECT_THAT(r.out, HasSubstr("bye"));
+}
+
 TEST_F(AgentLife, KillAllInsistsAfterTheGrace) {
   TestZone zone(io_);
   Live live = running(zone, "trap '' TERM; echo up; while :; do sleep 0.05; done");

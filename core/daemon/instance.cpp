@@ -97,15 +97,6 @@ UniqueFd lockInstance(const Instance& instance, uint32_t patienceMs) {
 }
 
 namespace {
-// Our own v2 group when a service manager delegated it to us ("/system.slice/rauhad.service"), else "".
-std::string delegatedGroup() {
-  std::ifstream groups("/proc/self/cgroup");
-  std::string line;
-  while (std::getline(groups, line))
-    if (line.rfind("0::", 0) == 0 && line.size() > 11 && line.compare(line.size() - 8, 8, ".service") == 0) return line.substr(3);
-  return {};
-}
-
 struct GroupMount {
   std::string target, group;
   bool v2;
@@ -122,7 +113,7 @@ bool enter(const std::string& parent, const std::string& leaf, const char* file)
 }
 
 // Each control group mount that we use, with the group that is ours there.
-std::vector<GroupMount> groupMounts(const Instance& instance, const std::string& delegated) {
+std::vector<GroupMount> groupMounts(const Instance& instance) {
   std::ifstream mounts("/proc/self/mountinfo");
   std::string line;
   std::vector<GroupMount> out;
@@ -133,10 +124,9 @@ std::vector<GroupMount> groupMounts(const Instance& instance, const std::string&
     std::string skip, target;
     for (int i = 0; i < 4; ++i) fields >> skip;
     fields >> target;
-    // cpuset groups start without cpus and refuse members; the service manager's own hierarchy is not ours; in v1 a service stays where it
-    // was put.
-    if (!v2 && (!delegated.empty() || target.find("cpuset") != std::string::npos || line.find("name=") != std::string::npos)) continue;
-    out.push_back({target, v2 && !delegated.empty() ? target + delegated : target + "/" + instance.name, v2});
+    // cpuset groups start without cpus and refuse members; the service manager's own hierarchy is not ours.
+    if (!v2 && (target.find("cpuset") != std::string::npos || line.find("name=") != std::string::npos)) continue;
+    out.push_back({target, target + "/" + instance.name, v2});
   }
   return out;
 }
@@ -145,7 +135,7 @@ std::vector<GroupMount> groupMounts(const Instance& instance, const std::string&
 
 std::string leaveCallersGroups(const Instance& instance) {
   std::string stayed;
-  for (const auto& mount : groupMounts(instance, delegatedGroup()))
+  for (const auto& mount : groupMounts(instance))
     // `tasks` is quick on v1 and we are still single-threaded here; v2 has only cgroup.procs.
     if (!enter(mount.group, mount.group + "/daemon", mount.v2 ? "/cgroup.procs" : "/tasks"))
       stayed += (stayed.empty() ? "" : ", ") + mount.target;
@@ -154,7 +144,7 @@ std::string leaveCallersGroups(const Instance& instance) {
 
 void removeOwnGroups(const Instance& instance) noexcept {
   try {
-    for (const auto& mount : groupMounts(instance, "")) {
+    for (const auto& mount : groupMounts(instance)) {
       const std::string leaf = mount.group + "/daemon";
       if (access(leaf.c_str(), F_OK) != 0) continue;
       writeExisting(mount.target + "/cgroup.procs", "0");

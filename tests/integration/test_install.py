@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from support.instance import BIN
+from support.instance import BIN, REPOSITORY
 
 
 @pytest.fixture(scope="module")
@@ -33,3 +33,13 @@ def test_tree_runs_a_sandbox(tree, fresh):
     assert result.task("succeeded", 0)["stdout"] == "hello\n"
     # The programs beside it did the work, not those of the build.
     assert os.readlink(f"/proc/{fresh.daemon_pid()}/exe") == str(tree / "bin/rauhad")
+
+
+@pytest.mark.long
+def test_units_under_a_real_systemd():
+    """A guest whose first process is systemd, the installed tree in it: socket activation, limits, restarts that zones outlive."""
+    script = REPOSITORY / "tests/guest/units.sh"
+    done = subprocess.run([script], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=1800)
+    assert done.returncode == 0, done.stdout[-6000:]
+    promises = [line for line in done.stdout.splitlines() if line.startswith("units: ok")]
+    assert len(promises) > 25, done.stdout[-6000:]

@@ -1,13 +1,12 @@
 #include "core/changes/noise.h"
 
+#include "core/base/cache_paths.h"
+
 namespace rauha::changes {
 namespace {
 
 constexpr std::string_view kIndex = ".git/index";
-constexpr std::string_view kDirectories[] = {"__pycache__", ".pytest_cache",      ".mypy_cache",   ".ruff_cache", ".hypothesis",
-                                             ".ccache",     ".ipynb_checkpoints", ".parcel-cache", ".turbo",      ".sass-cache"};
 constexpr std::string_view kFiles[] = {".coverage", ".eslintcache", ".DS_Store"};
-constexpr struct { std::string_view suffix, group; } kSuffixes[] = {{".pyc", "*.pyc"}, {".pyo", "*.pyc"}};
 
 // The index of a repository, a submodule or a worktree: git refreshes what it knows about the files' times at every look.
 bool isGitIndex(std::string_view path) noexcept {
@@ -25,22 +24,10 @@ bool isGitIndex(std::string_view path) noexcept {
 
 std::string_view noiseGroup(std::string_view path) noexcept {
   if (isGitIndex(path)) return kIndex;
-  std::string_view previous;
-  for (std::string_view rest = path; !rest.empty();) {
-    const size_t slash = rest.find('/');
-    const std::string_view name = rest.substr(0, slash);
-    rest.remove_prefix(slash == std::string_view::npos ? rest.size() : slash + 1);
-    for (const auto known : kDirectories)
-      if (name == known) return known;
-    if (previous == "node_modules" && name == ".cache") return "node_modules/.cache";
-    if (rest.empty()) {
-      for (const auto known : kFiles)
-        if (name == known) return known;
-      for (const auto& known : kSuffixes)
-        if (name.ends_with(known.suffix)) return known.group;
-    }
-    previous = name;
-  }
+  if (const auto cache = cacheGroup(path); !cache.empty()) return cache;
+  const std::string_view name = path.substr(path.rfind('/') + 1);
+  for (const auto known : kFiles)
+    if (name == known) return known;
   return {};
 }
 

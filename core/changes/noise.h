@@ -1,6 +1,7 @@
 #pragma once
-// Which changes a reviewer need not read one by one: what tools write beside the work. Noise is listed, counted and applied like every
-// other change, and only shown as one line a group. A pure function; any thread. The text is static.
+// Which changes a reviewer need not read one by one: what tools write beside the work. Noise is listed, counted and kept like every
+// other change, and only shown as one line a group; what of it is a cache (core/base/cache_paths.h) is not applied unasked. A pure
+// function; any thread. The text is static.
 
 #include <string_view>
 

@@ -13,6 +13,9 @@ TEST(Noise, Groups) {
   EXPECT_EQ(noiseGroup("a/__pycache__"), "__pycache__");
   EXPECT_EQ(noiseGroup("a/__pycache__/x.py"), "__pycache__");
   EXPECT_EQ(noiseGroup("a/x.pyc"), "*.pyc");
+  EXPECT_EQ(noiseGroup("a/X.PYO"), "*.pyc");
+  EXPECT_EQ(noiseGroup("A/__PyCache__/x"), "__pycache__");
+  EXPECT_EQ(noiseGroup("a/.coverage"), ".coverage");
   EXPECT_EQ(noiseGroup(".pytest_cache/v/cache"), ".pytest_cache");
   EXPECT_EQ(noiseGroup("web/node_modules/.cache/x"), "node_modules/.cache");
 }

@@ -17,6 +17,8 @@ constexpr const char* kExamples = R"(  rauha apply last --dry-run
   rauha apply last --all-or-nothing --include-protected
 Exit status: 0 done (protected paths that were left out are named and do not count);
 1 conflicts or failures: with a conflict nothing is applied, unless --skip-conflicts or --force.
+Caches that tools run (__pycache__, .ccache, ...) are left out, unless a PATH inside of one is named.
+A kill leaves each file old or new, never half; run the same command again to complete it.
 )";
 
 struct Options {
@@ -29,8 +31,9 @@ bool parse(const Invocation& invocation, Arguments& arguments, Options& options)
   arguments.positional("TASK", options.task, "a task's id, a unique beginning of one, or \"last\"", true);
   arguments.flag("-n,--dry-run", apply.dryRun, "only say what would be done");
   arguments.flag("--include-protected", apply.includeProtected,
-                 "also what can run code on this machine: git hooks, CI files, set-user-ID, …");
-  arguments.flag("--all-or-nothing", apply.allOrNothing, "make everything ready first, and take all back when one file fails");
+                 "also what can run code on this machine: git hooks, CI files, set-user-ID, caches, …");
+  arguments.flag("--all-or-nothing", apply.allOrNothing,
+                 "make everything ready first, and take all back when one file fails (a kill takes nothing back)");
   arguments.flag("--skip-conflicts", apply.skipConflicts, "apply what has no conflict");
   arguments.flag("--force", apply.force, "replace what changed on the host since the task began");
   arguments.flag("--owner", apply.owner, "carry owner and group over, where you may");

@@ -31,7 +31,7 @@ bool parse(const Invocation& invocation, Arguments& arguments, Options& options)
   arguments.flag("--name-status", options.names, "one letter and the path: A M D T R");
   arguments.flag("--patch", options.patch,
                  "a patch that git apply takes, binary files included; what it cannot say is told on standard error");
-  arguments.flag("--all", options.all, "also what is grouped as noise: caches, refreshed indexes, mere times");
+  arguments.flag("--all", options.all, "also what is grouped as noise: refreshed indexes, mere times, caches (with --patch: caches)");
   arguments.option("--tree", options.tree, "DIR", "the repository, when it was moved");
   arguments.positionals("PATH", options.paths, "only what is at or below these paths");
   if (!arguments.parse(invocation)) return false;
@@ -81,7 +81,7 @@ int diffCommand(const Invocation& invocation) {
   const auto tree = openTree(remote, options.tree);
   const Style style(STDOUT_FILENO);
   DiffPrinter printer(tree ? &*tree : nullptr, remote, printText, printWarning, isatty(STDOUT_FILENO) == 1, style);
-  if (options.patch) return printer.patch(changes) ? kOk : kFailure;
+  if (options.patch) return printer.patch(changes, options.all) ? kOk : kFailure;
   if (options.names) return printer.names(changes), kOk;
   if (options.stat) return printer.stat(changes, options.all), kOk;
   printer.text(changes, options.all);

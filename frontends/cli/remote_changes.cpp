@@ -4,6 +4,8 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include <algorithm>
+#include <unordered_map>
 #include <unordered_set>
 
 #include "core/base/digest.h"
@@ -16,6 +18,8 @@ namespace rauha::cli {
 namespace {
 
 constexpr uint32_t kPage = 1000;
+constexpr size_t kBatch = 4;   // as many descriptors as one answer carries
+constexpr size_t kAhead = 64;  // that are asked for and not taken yet
 
 Error corrupt(const std::string& text, const std::string& object = {}) {
   return Error("repository", Code::corrupt, "the daemon's change set cannot be used: " + text,
@@ -71,7 +75,9 @@ FileState stateOf(schema::FileState::Reader in) {
   out.inode = in.getInode();
   out.digest = str(in.getDigest());
   out.target = in.hasTargetBytes() ? bytesOf(in.getTargetBytes()) : str(in.getTarget());
-  for (const auto attribute : in.getXattrs()) out.xattrs.push_back({str(attribute.getName()), bytesOf(attribute.getValue())});
+  for (const auto attribute : in.getXattrs())
+    out.xattrs.push_back(
+        {attribute.hasNameBytes() ? bytesOf(attribute.getNameBytes()) : str(attribute.getName()), bytesOf(attribute.getValue())});
   if (!out.digest.empty() && !isSha256(out.digest)) throw corrupt("'" + out.digest + "' is no digest");
   return out;
 }
@@ -178,16 +184,64 @@ std::string RemoteChanges::json(const std::vector<std::string>& paths) {
   return writer.take();
 }
 
-UniqueFd RemoteChanges::open(const std::string& path) {
+RemoteChanges::Opening RemoteChanges::ask(const std::string* paths, size_t count) {
   auto request = reader_.openRequest();
-  request.initPaths(1).set(0, capnp::Data::Reader(reinterpret_cast<const kj::byte*>(path.data()), path.size()));
-  auto response = client_.wait(request.send());
-  const auto errors = response.getErrors();
-  if (errors.size() > 0 && errors[0].size() > 0)
-    throw Error("repository", Code::notFound, "the new content of " + path + " cannot be read: " + str(errors[0]), "", path);
-  const auto files = response.getFiles();
-  if (files.size() != 1) throw corrupt("no content of " + path, path);
-  auto file = files[0];
+  auto list = request.initPaths(static_cast<kj::uint>(count));
+  for (kj::uint i = 0; i < list.size(); ++i)
+    list.set(i, capnp::Data::Reader(reinterpret_cast<const kj::byte*>(paths[i].data()), paths[i].size()));
+  return request.send();
+}
+
+void RemoteChanges::expect(std::vector<std::string> paths) {
+  ahead_ = std::make_unique<Ahead>();
+  ahead_->paths = std::move(paths);
+  askAhead();
+}
+
+void RemoteChanges::askAhead() {
+  Ahead& ahead = *ahead_;
+  while (ahead.next < ahead.paths.size() && ahead.coming.size() + kBatch <= kAhead) {
+    const size_t count = std::min(kBatch, ahead.paths.size() - ahead.next);
+    const auto batch = std::make_shared<Ahead::Batch>(ask(&ahead.paths[ahead.next], count));
+    for (size_t i = 0; i < count; ++i) ahead.coming[ahead.paths[ahead.next + i]] = {batch, static_cast<unsigned>(i)};
+    ahead.next += count;
+  }
+}
+
+UniqueFd RemoteChanges::open(const std::string& path) {
+  if (auto place = takeAhead(path)) {
+    auto& batch = *place->batch;
+    KJ_IF_MAYBE (promise, batch.promise) {
+      auto opening = kj::mv(*promise);
+      batch.promise = nullptr;
+      batch.response = client_.wait(kj::mv(opening));
+    }
+    KJ_IF_MAYBE (response, batch.response) {
+      UniqueFd fd = descriptor(*response, place->index, path);
+      askAhead();
+      return fd;
+    }
+  }
+  const auto response = client_.wait(ask(&path, 1));
+  return descriptor(response, 0, path);
+}
+
+std::optional<RemoteChanges::Ahead::Place> RemoteChanges::takeAhead(const std::string& path) {
+  if (!ahead_) return std::nullopt;
+  const auto found = ahead_->coming.find(path);
+  if (found == ahead_->coming.end()) return std::nullopt;
+  auto out = std::move(found->second);
+  ahead_->coming.erase(found);
+  return out;
+}
+
+UniqueFd RemoteChanges::descriptor(schema::ChangeSetReader::OpenResults::Reader results, unsigned index, const std::string& path) {
+  const auto errors = results.getErrors();
+  if (errors.size() > index && errors[index].size() > 0)
+    throw Error("repository", Code::notFound, "the new content of " + path + " cannot be read: " + str(errors[index]), "", path);
+  const auto files = results.getFiles();
+  if (files.size() <= index) throw corrupt("no content of " + path, path);
+  auto file = files[index];
   const auto number = client_.wait(file.getFd());
   KJ_IF_MAYBE (fd, number) {
     struct stat st {};

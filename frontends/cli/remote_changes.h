@@ -7,7 +7,9 @@
 #include <schemas/client.capnp.h>
 
 #include <memory>
+#include <optional>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "frontends/cli/changes/change.h"
@@ -28,8 +30,30 @@ class RemoteChanges final : public ContentSource {
   // The whole set, as the one JSON document of `rauha diff --json`; `paths` as in selectChanges.
   std::string json(const std::vector<std::string>& paths);
   UniqueFd open(const std::string& path) override;
+  void expect(std::vector<std::string> paths) override;
 
  private:
+  using Opening = capnp::RemotePromise<schema::ChangeSetReader::OpenResults>;
+  // Requests that are on their way: some files each, and some of these at a time, so that a set of thousands does not wait for each of
+  // them, and no more descriptors are open than these.
+  struct Ahead {
+    struct Batch {
+      explicit Batch(Opening opening) : promise(kj::mv(opening)) {}
+      kj::Maybe<Opening> promise;
+      kj::Maybe<capnp::Response<schema::ChangeSetReader::OpenResults>> response;
+    };
+    struct Place {
+      std::shared_ptr<Batch> batch;
+      unsigned index = 0;
+    };
+    std::vector<std::string> paths;
+    size_t next = 0;  // the first one that was not asked for
+    std::unordered_map<std::string, Place> coming;
+  };
+  std::optional<Ahead::Place> takeAhead(const std::string& path);
+  Opening ask(const std::string* paths, size_t count);
+  UniqueFd descriptor(schema::ChangeSetReader::OpenResults::Reader results, unsigned index, const std::string& path);
+  void askAhead();
   using Page = capnp::Response<schema::ChangeSetReader::ChangesResults>;
   const std::vector<Page>& pages();
 
@@ -39,6 +63,7 @@ class RemoteChanges final : public ContentSource {
   std::unique_ptr<capnp::Response<schema::ChangeSetReader::InfoResults>> info_;
   std::vector<Page> pages_;
   bool read_ = false;
+  std::unique_ptr<Ahead> ahead_;
 };
 
 // One change. Throws Error "repository" (corrupt) for a path that is none of a tree, an unknown kind or type.

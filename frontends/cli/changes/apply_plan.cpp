@@ -11,6 +11,7 @@
 #include <unordered_map>
 #include <unordered_set>
 
+#include "core/base/cache_paths.h"
 #include "core/base/error.h"
 #include "core/base/protected_paths.h"
 
@@ -45,6 +46,8 @@ const char* typeName(FileType type) {
   }
   return "a special file";
 }
+
+bool isByChoice(Verdict verdict) { return verdict == Verdict::protection || verdict == Verdict::cache || verdict == Verdict::skipped; }
 
 std::string parentReason(int error) {
   switch (error) {
@@ -123,11 +126,13 @@ class Planner final {
     item.protection = protectionOf(change);
     if (!isTreePath(change.path) || (!change.from.empty() && !isTreePath(change.from)))
       return end(item, Verdict::conflict, "its path leads out of the tree");
+    // No conflict: a task could refuse every apply with it.
     if (change.path.rfind(kWorkPrefix, 0) == 0)
-      return end(item, Verdict::conflict, std::string("names that begin with ") + kWorkPrefix + " are apply's own");
+      return end(item, Verdict::skipped, std::string("names that begin with ") + kWorkPrefix + " are apply's own");
     if (change.after.type == FileType::special)
       return end(item, Verdict::skipped, "devices, sockets and named pipes are never carried over");
     if (!item.protection.empty() && !options_.includeProtected) return end(item, Verdict::protection, item.protection);
+    if (isLeftOutCache(change)) return decideCache(item);
     item.host = tree_.look(change.path);
     const bool parentIsNew = item.host.parentError != 0 && willBeDirectory(parentOf(change.path));
     if (item.host.parentError != 0 && !parentIsNew) {
@@ -137,6 +142,41 @@ class Planner final {
       return conflict(item, parentReason(item.host.parentError), false);
     }
     compare(item);
+    changedMeanwhile(item);
+  }
+
+  // What the task saw of a host's file that changed while it ran, nobody knows: what it left may undo that change.
+  void changedMeanwhile(Item& item) const {
+    const Change& change = *item.change;
+    const bool isDirectory = change.before.type == FileType::directory || change.after.type == FileType::directory;
+    if (!change.hostChanged || isDirectory || item.verdict != Verdict::apply || item.forced) return;
+    const Fields& fields = change.fields;
+    const bool metadata = change.kind == ChangeKind::modified && fields.metadataOnly();
+    if (metadata && !fields.mode && !fields.owner && !fields.xattrs)
+      return end(item, Verdict::skipped, "only its time differs, and the host's file changed while the task ran");
+    if (item.placeContent || metadata || change.kind == ChangeKind::deleted)
+      conflict(item, "the host's file changed while the task ran", true);
+  }
+
+  bool isLeftOutCache(const Change& change) const {
+    if (change.after.type == FileType::none || options_.includeProtected || cacheGroup(change.path).empty()) return false;
+    // A named path makes the directories that it stands in, too.
+    return std::none_of(options_.paths.begin(), options_.paths.end(), [&](const std::string& path) {
+      return !cacheGroup(path).empty() && (isAtOrBelow(change.path, path) || isAtOrBelow(path, change.path));
+    });
+  }
+
+  // A directory that was moved leaves its caches behind, and could not go otherwise.
+  void decideCache(Item& item) {
+    const Change& change = *item.change;
+    const bool moved = change.kind == ChangeKind::renamed && !cacheGroup(change.from).empty();
+    const Found source = moved ? tree_.look(change.from) : Found{};
+    const bool goes = moved && source.parentError == 0 && source.state.type == change.before.type &&
+                      sameContent(change.from, source.state, change.before);
+    if (!goes) return end(item, Verdict::cache, std::string(cacheGroup(change.path)));
+    item.hostFrom = source.state;
+    item.onlyRemove = true;
+    item.reason = "only its old place goes: the new one is in a cache";
   }
 
   bool willBeDirectory(const std::string& path) const {
@@ -149,7 +189,7 @@ class Planner final {
   // A new directory that is not made, by choice.
   bool leftOut(const std::string& path) const {
     const Item* item = itemAt(path);
-    return item != nullptr && makesDirectory(*item->change) && (item->verdict == Verdict::protection || item->verdict == Verdict::skipped);
+    return item != nullptr && makesDirectory(*item->change) && isByChoice(item->verdict);
   }
 
   void compare(Item& item) {
@@ -316,11 +356,11 @@ class Planner final {
   }
   bool staysByChoice(const std::string& path) const {
     const Item* item = itemAt(path);
-    return item != nullptr && (item->verdict == Verdict::protection || item->verdict == Verdict::skipped);
+    return item != nullptr && isByChoice(item->verdict);
   }
 
   void dependOnParent(Item& item) const {
-    if (item.verdict != Verdict::apply || item.host.parentError == 0) return;
+    if (item.verdict != Verdict::apply || item.onlyRemove || item.host.parentError == 0) return;
     if (willBeDirectory(parentOf(item.change->path))) return;
     end(item, Verdict::skipped, "its directory is not applied");
   }

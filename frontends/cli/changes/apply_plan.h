@@ -3,7 +3,11 @@
 // file with what the task saw and with what it left.
 //
 // A host's file counts as unchanged when its type and content are those that the task saw (inode and change time, else size and SHA-256);
+// when it changed while the task ran, the task may have seen another one, and it counts as changed;
 // as applied already when content and metadata are those that the task left, so that an apply which was interrupted can be run again.
+// What a task put into a cache (core/base/cache_paths.h) is left out, unless a path inside of it was named: nobody reviews it, and tools
+// run it. What it removed from one goes.
+//
 // Reads only; everything it reads is reached through Tree.
 
 #include <string>
@@ -24,6 +28,7 @@ enum class Verdict {
   apply,       // is or would be done
   already,     // the host has it
   protection,  // runs code on the host, and --include-protected was not given
+  cache,       // in a cache that tools load as code, and neither named nor --include-protected
   skipped,     // never carried over, or depends on something that is not
   conflict,
   failed,  // the system refused; the reason says why
@@ -38,6 +43,7 @@ struct Item {
   bool forceable = false;  // conflict: --force overrides it
   bool forced = false;
   bool placeContent = true;  // false: only metadata differs
+  bool onlyRemove = false;   // renamed within caches: the old place goes, the new one is left out
   Found host;                // at the change's path when it was looked at
   FileState hostFrom;        // renamed: at `from`
 };

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <map>
 
 #include "core/base/utf8.h"
 #include "core/evidence/json_writer.h"
@@ -11,8 +12,8 @@
 namespace rauha::cli {
 namespace {
 
-constexpr std::array kVerdicts = {Verdict::apply,    Verdict::already, Verdict::protection, Verdict::skipped,
-                                  Verdict::conflict, Verdict::failed,  Verdict::undone};
+constexpr std::array kVerdicts = {Verdict::apply,   Verdict::already,  Verdict::protection, Verdict::cache,
+                                  Verdict::skipped, Verdict::conflict, Verdict::failed,     Verdict::undone};
 
 const char* verdictName(Verdict verdict, const ApplySummary& summary) {
   switch (verdict) {
@@ -22,6 +23,8 @@ const char* verdictName(Verdict verdict, const ApplySummary& summary) {
       return "already";
     case Verdict::protection:
       return "protected";
+    case Verdict::cache:
+      return "cache";
     case Verdict::skipped:
       return "skipped";
     case Verdict::conflict:
@@ -109,6 +112,17 @@ void section(std::string& out, const ApplySummary& summary, Verdict verdict, con
   }
 }
 
+// One line a group: nobody wants to read them one by one.
+void caches(std::string& out, const ApplySummary& summary) {
+  std::map<std::string, size_t> groups;
+  for (const auto& item : *summary.items)
+    if (item.verdict == Verdict::cache) ++groups[item.reason];
+  if (groups.empty()) return;
+  out += "not applied, because tools run what is in these caches (name one, or --include-protected, applies them):\n";
+  for (const auto& [name, changes] : groups)
+    out += "  " + printable(name) + ": " + std::to_string(changes) + (changes == 1 ? " change" : " changes") + "\n";
+}
+
 std::string applyTitle(const ApplySummary& summary) {
   if (summary.refused) return "not applied, because of the conflicts:";
   return summary.dryRun ? "would be applied:" : "applied:";
@@ -144,6 +158,7 @@ std::string applyJson(const ApplySummary& summary) {
 std::string applyText(const ApplySummary& summary) {
   std::string out;
   section(out, summary, Verdict::protection, "not applied, because they can run code on this machine (--include-protected applies them):");
+  caches(out, summary);
   section(out, summary, Verdict::conflict, "conflicts:");
   section(out, summary, Verdict::failed, "failed:");
   section(out, summary, Verdict::undone, "taken back or not begun, because of the failure:");

@@ -40,6 +40,7 @@ class Runner final {
     for (const auto& name : removeLeftovers(tree_.top()))
       report_.notes.push_back(name + " in the repository looks like an interrupted apply's, but is not all its own; it was left");
     work_.emplace(tree_.top());
+    expectContents();
     for (size_t i = 0; i < items_.size(); ++i) indexes_[items_[i].change->path] = i;
     perform();
     work_.reset();
@@ -110,8 +111,22 @@ class Runner final {
     return item.placeContent || (type == FileType::regular && item.host.links > 1);
   }
 
+  static bool hasHostsContent(const Item& item) {
+    const Change& change = *item.change;
+    return (change.kind == ChangeKind::renamed || (change.kind == ChangeKind::modified && !change.fields.content)) && !item.forced;
+  }
+
+  void expectContents() {
+    std::vector<std::string> paths;
+    for (const auto& item : items_) {
+      const bool content = item.verdict == Verdict::apply && !item.onlyRemove && item.change->after.type == FileType::regular;
+      if (content && needsObject(item) && !hasHostsContent(item)) paths.push_back(item.change->path);
+    }
+    source_.expect(std::move(paths));
+  }
+
   void stage(Item& item) {
-    if (!needsObject(item) || staged_.count(&item) != 0) return;
+    if (item.onlyRemove || !needsObject(item) || staged_.count(&item) != 0) return;
     const std::string name = work_->next('s');
     try {
       makeObject(item, name);
@@ -171,10 +186,8 @@ class Runner final {
   }
 
   UniqueFd contentOf(const Item& item, int host) {
-    const Change& change = *item.change;
-    const bool hostsOwn = change.kind == ChangeKind::renamed || (change.kind == ChangeKind::modified && !change.fields.content);
-    if (hostsOwn && host >= 0 && !item.forced) return duplicate(host);
-    return source_.open(change.path);
+    if (hasHostsContent(item) && host >= 0) return duplicate(host);
+    return source_.open(item.change->path);
   }
 
   static void verify(const Change& change, int fd) {
@@ -243,6 +256,7 @@ class Runner final {
   }
 
   void place(Item& item) {
+    if (item.onlyRemove) return;
     stage(item);
     const auto staged = staged_.find(&item);
     if (staged != staged_.end()) return putStaged(item, staged->second);
@@ -350,9 +364,10 @@ class Runner final {
     if (!fd) throwErrno("repository", "open the directory " + path);
     const FileState old = item.host.state;
     const auto oldXattrs = xattrsOf(fd.get(), path);
-    noteOwner(setMetadata(fd.get(), metadataOf(item), path), path);
+    const Metadata metadata = metadataOf(item);
+    noteOwner(setMetadata(fd.get(), metadata, path), path);
     fsync(fd.get());
-    if (const auto at = touched_.find(path); at != touched_.end()) at->second.settled = true;
+    if (const auto at = touched_.find(path); at != touched_.end() && metadata.mtimeNs) at->second.settled = true;
     if (old.type != FileType::directory) return;
     undoLater([this, path, old, oldXattrs] {
       const Place again = placeOf(tree_, path);
@@ -377,10 +392,12 @@ class Runner final {
     at->second.entries |= entries;
   }
 
-  // Did it have the time that the task left it with, from an apply before this one?
+  // Did it have the time that the task left it with: from an apply before this one, or because the task did not change it?
   bool hasTasksTime(const std::string& path, int64_t mtimeNs) const {
     const auto at = indexes_.find(path);
-    return at != indexes_.end() && items_[at->second].verdict == Verdict::already && items_[at->second].change->after.mtimeNs == mtimeNs;
+    if (at == indexes_.end()) return false;
+    const Item& item = items_[at->second];
+    return (item.verdict == Verdict::already || item.verdict == Verdict::apply) && item.change->after.mtimeNs == mtimeNs;
   }
 
   // To disk; and a directory in which files were only replaced gets its time back, as if they had been written in place.

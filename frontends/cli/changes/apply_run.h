@@ -7,7 +7,8 @@
 //   metadata   in place, unless the file has another hard link: that one may be outside of the tree, so the file is replaced by a copy
 //
 // allOrNothing: everything is made ready first; when one step fails, what was done is taken back in reverse order. A kill in the middle
-// leaves whole files, some old and some new: applying again completes it.
+// leaves whole files, some old and some new: applying again completes it. There is no journal on disk on purpose: it would have to hold
+// every old file, and whoever comes next could not tell whether the user has gone on from what is there.
 //
 // Runs as the caller; nothing here changes credentials. Blocks; the command's only thread.
 

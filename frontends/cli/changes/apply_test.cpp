@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
 #include <cstdio>
 #include <filesystem>
@@ -196,6 +197,44 @@ TEST_F(Apply, hostsFileChanged) {
   EXPECT_FALSE(exists("host", "old/x"));
 }
 
+// The change set was made when the task had ended: what the host's file was before that, it does not know.
+TEST_F(Apply, whatChangedWhileTheTaskRanIsAConflict) {
+  repository();
+  put("task", "README", "task\n");
+  chmod(at("task", "run.sh").c_str(), 0700);
+  fs::remove(at("task", "src/a.c"));
+  fs::last_write_time(at("task", "src/b.c"), fs::file_time_type::clock::now());
+  put("task", "new", "x\n");
+  ChangeSet set = changes();
+  auto items = apply(set, with(&ApplyOptions::dryRun));
+  EXPECT_EQ(countOf(items, Verdict::conflict), 0u) << "control";
+  for (auto& change : set.changes) change.hostChanged = change.path != "new";
+  ApplyOptions dry = with(&ApplyOptions::skipConflicts);
+  items = apply(set, dry);
+  for (const char* path : {"README", "run.sh", "src/a.c"}) {
+    EXPECT_EQ(itemOf(items, path).verdict, Verdict::conflict) << path;
+    EXPECT_TRUE(itemOf(items, path).forceable) << path;
+  }
+  EXPECT_EQ(itemOf(items, "src/b.c").verdict, Verdict::skipped) << "nothing but a time";
+  EXPECT_EQ(content("host", "README"), "hello\n");
+  EXPECT_EQ(content("host", "new"), "x\n");
+  apply(set, with(&ApplyOptions::force));
+  EXPECT_EQ(content("host", "README"), "task\n");
+  EXPECT_FALSE(exists("host", "src/a.c"));
+  EXPECT_EQ(countOf(apply(set), Verdict::conflict), 0u) << "there already";
+}
+
+// A file in it was replaced, and its own mode changed: its time is what it was, as the task left it.
+TEST_F(Apply, aDirectoryOfAnotherModeKeepsItsTime) {
+  repository();
+  put("task", "src/a.c", "int changed;\n");
+  chmod(at("task", "src").c_str(), 0700);
+  const timespec times[2] = {{0, UTIME_OMIT}, {1'000'000'000, 5}};
+  for (const char* side : {"host", "task"}) ASSERT_EQ(utimensat(AT_FDCWD, at(side, "src").c_str(), times, 0), 0);
+  apply(owner());
+  EXPECT_EQ(listing(top_ + "/host", true), listing(top_ + "/task", true));
+}
+
 TEST_F(Apply, sameContentTwiceIsNoConflict) {
   repository();
   put("task", "README", "both\n");
@@ -280,6 +319,91 @@ TEST_F(Apply, whatRunsCodeNeedsAWord) {
   expectSame();
 }
 
+// Python runs a compiled file at the next import, and nobody reviews one.
+TEST_F(Apply, cachesAreLeftOutUnlessNamed) {
+  const auto plant = [&] {
+    for (const char* side : {"host", "task"}) fs::remove_all(top_ + "/" + side);
+    put("host", "src/a.py", "a\n");
+    put("host", "src/__pycache__/a.pyc", "old\n");
+    put("host", "gone/__pycache__/g.pyc", "g\n");
+    put("host", "gone/g.py", "g\n");
+    begin();
+    put("task", "src/__pycache__/a.pyc", "evil\n");
+    put("task", "src/planted.PYC", "evil\n");
+    put("task", "web/node_modules/.cache/x.js", "evil\n");
+    put("task", "web/index.js", "fine\n");
+    fs::remove_all(at("task", "gone"));
+  };
+  plant();
+  auto items = apply();
+  EXPECT_EQ(content("host", "src/__pycache__/a.pyc"), "old\n");
+  EXPECT_FALSE(exists("host", "src/planted.PYC"));
+  EXPECT_FALSE(exists("host", "web/node_modules/.cache"));
+  EXPECT_EQ(content("host", "web/index.js"), "fine\n");
+  EXPECT_FALSE(exists("host", "gone")) << "what was removed from a cache goes, and its directory with it";
+  EXPECT_EQ(itemOf(items, "src/__pycache__/a.pyc").verdict, Verdict::cache);
+  ApplySummary summary;
+  summary.items = &items;
+  EXPECT_TRUE(succeeded(summary));
+  EXPECT_NE(applyText(summary).find("\n  __pycache__: 1 change\n"), std::string::npos) << applyText(summary);
+
+  plant();
+  ApplyOptions named;
+  named.paths = {"web/node_modules/.cache", "src"};
+  apply(named);
+  EXPECT_EQ(content("host", "web/node_modules/.cache/x.js"), "evil\n");
+  EXPECT_EQ(content("host", "src/__pycache__/a.pyc"), "old\n") << "naming what is above does not name the cache";
+
+  plant();
+  apply(with(&ApplyOptions::includeProtected));
+  expectSame();
+}
+
+// The host's own caches go along with a directory that is moved: their old place must be empty, the new one is made again by the tool.
+TEST_F(Apply, aMovedDirectoryLeavesItsCachesBehind) {
+  for (const bool allOrNothing : {false, true}) {
+    for (const char* side : {"host", "task"}) fs::remove_all(top_ + "/" + side);
+    put("host", "src/a.py", "a\n");
+    put("host", "src/__pycache__/a.pyc", "compiled\n");
+    put("host", "keep.py", "k\n");
+    begin();
+    fs::rename(at("task", "src"), at("task", "lib"));
+    fs::rename(at("task", "keep.py"), at("task", "keep.pyc"));
+    ChangeSet set = changes();
+    const auto renamed = [&](const char* from, const char* to) {
+      const auto isAt = [](const char* path) { return [path](const Change& c) { return c.path == path; }; };
+      const auto source = std::find_if(set.changes.begin(), set.changes.end(), isAt(from));
+      const FileState before = source->before;
+      set.changes.erase(source);
+      const auto target = std::find_if(set.changes.begin(), set.changes.end(), isAt(to));
+      target->kind = ChangeKind::renamed;
+      target->from = from;
+      target->before = before;
+    };
+    renamed("src/__pycache__/a.pyc", "lib/__pycache__/a.pyc");
+    renamed("keep.py", "keep.pyc");
+    ApplyOptions options;
+    options.allOrNothing = allOrNothing;
+    apply(set, options);
+    EXPECT_FALSE(exists("host", "src"));
+    EXPECT_EQ(content("host", "lib/a.py"), "a\n");
+    EXPECT_FALSE(exists("host", "lib/__pycache__"));
+    EXPECT_EQ(content("host", "keep.py"), "k\n") << "work that was renamed into a cache is not lost";
+    EXPECT_FALSE(exists("host", "keep.pyc"));
+  }
+}
+
+// Else a task could refuse every apply by the name of one file.
+TEST_F(Apply, aNameOfApplysOwnIsLeftOut) {
+  begin();
+  put("task", ".rauha-apply-x/a", "x\n");
+  put("task", "fine", "fine\n");
+  const auto items = apply();
+  EXPECT_EQ(countOf(items, Verdict::conflict), 0U);
+  EXPECT_EQ(content("host", "fine"), "fine\n");
+  EXPECT_FALSE(exists("host", ".rauha-apply-x"));
+}
+
 TEST_F(Apply, pathsOutOfTheTreeAreRefused) {
   put("task", "x", "x\n");
   ChangeSet set = changes();
@@ -288,7 +412,7 @@ TEST_F(Apply, pathsOutOfTheTreeAreRefused) {
     EXPECT_EQ(countOf(apply(set), Verdict::conflict), 1u) << path;
   }
   set.changes[0].path = std::string(kWorkPrefix) + "x/journal";
-  EXPECT_EQ(countOf(apply(set, with(&ApplyOptions::force)), Verdict::conflict), 1u);
+  EXPECT_EQ(countOf(apply(set, with(&ApplyOptions::force)), Verdict::skipped), 1u);
 }
 
 TEST_F(Apply, neverThroughALink) {

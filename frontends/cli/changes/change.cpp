@@ -2,6 +2,10 @@
 
 namespace rauha::cli {
 
+bool isAcl(std::string_view attribute) noexcept {
+  return attribute == "system.posix_acl_access" || attribute == "system.posix_acl_default";
+}
+
 bool isTreePath(std::string_view path) noexcept {
   constexpr size_t kMaxPath = 4095, kMaxName = 255;
   if (path.empty() || path.size() > kMaxPath || path.find('\0') != std::string_view::npos) return false;

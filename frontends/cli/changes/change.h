@@ -28,10 +28,11 @@ struct FileState {
   uint32_t uid = 0, gid = 0;
   int64_t mtimeNs = 0, ctimeNs = 0;
   uint64_t inode = 0;
-  std::string digest;  // regular: "sha256:…", or empty: not computed
-  std::string target;  // symlink
-  std::vector<Xattr> xattrs;
+  std::string digest;         // regular: "sha256:…", or empty: not computed
+  std::string target;         // symlink
+  std::vector<Xattr> xattrs;  // user.*, security.capability, access control lists
 };
+bool isAcl(std::string_view attribute) noexcept;
 
 struct Fields {
   bool content = false, type = false, mode = false, owner = false, xattrs = false, target = false, mtime = false;
@@ -71,6 +72,8 @@ class ContentSource {
   virtual ~ContentSource() = default;
   // The regular file's new content, open for reading at its start. Throws Error.
   virtual UniqueFd open(const std::string& path) = 0;
+  // What will be opened next, in about this order: a source that is far away asks for some of it ahead. Replaces what was said before.
+  virtual void expect(std::vector<std::string> paths) { (void)paths; }
 };
 
 // Relative, at most 4095 bytes, components of 1 to 255 bytes, none of them "." or "..", no NUL.

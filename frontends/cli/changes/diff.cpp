@@ -10,6 +10,7 @@
 #include <map>
 #include <unordered_set>
 
+#include "core/base/cache_paths.h"
 #include "core/base/digest.h"
 #include "core/base/error.h"
 #include "core/base/units.h"
@@ -45,6 +46,19 @@ std::string octal(uint32_t mode) {
   return text;
 }
 
+bool needsContent(const Change& change) {
+  if (change.kind == ChangeKind::renamed) return false;
+  return change.kind != ChangeKind::modified || change.fields.content;
+}
+
+// Which new contents are about to be opened.
+std::vector<std::string> opened(const std::vector<const Change*>& changes, uint64_t limit) {
+  std::vector<std::string> out;
+  for (const Change* change : changes)
+    if (change->after.type == FileType::regular && change->after.size <= limit && needsContent(*change)) out.push_back(change->path);
+  return out;
+}
+
 class Loader final {
  public:
   Loader(const Change& change, const Tree* tree, ContentSource& source, uint64_t limit)
@@ -53,7 +67,8 @@ class Loader final {
   Loaded load() {
     out_.before = sideOf(change_.before);
     out_.after = sideOf(change_.after);
-    if (!needsContent()) return std::move(out_);
+    if (tree_ != nullptr) out_.hostDiffers = isOther(tree_->look(change_.from.empty() ? change_.path : change_.from));
+    if (!needsContent(change_)) return std::move(out_);  // where contents are equal, two empty ones are as good
     if (change_.after.type == FileType::regular) loadAfter();
     if (change_.before.type == FileType::regular && out_.omitted.empty()) loadBefore();
     return std::move(out_);
@@ -64,11 +79,15 @@ class Loader final {
     return {state.type, state.mode, state.type == FileType::symlink ? state.target : std::string()};
   }
 
-  // Where contents are equal, two empty ones are as good.
-  bool needsContent() const {
-    if (change_.kind == ChangeKind::renamed) return false;
-    return change_.kind != ChangeKind::modified || change_.fields.content;
+  // What can be said without reading: it went or came, is of another type, leads elsewhere, or has another size. What the task left is
+  // what an apply brought there.
+  bool isOther(const Found& host) const { return !alike(host.state, change_.before) && !alike(host.state, change_.after); }
+  static bool alike(const FileState& a, const FileState& b) {
+    if (a.type != b.type) return false;
+    if (a.type == FileType::symlink) return a.target == b.target;
+    return a.type != FileType::regular || a.size == b.size;
   }
+
   void loadAfter() {
     if (change_.after.size > limit_) {
       out_.omitted = tooLarge(change_.after.size);
@@ -98,7 +117,7 @@ class Loader final {
     const bool sameInode = st.st_ino == change_.before.inode &&
                            static_cast<int64_t>(st.st_ctim.tv_sec) * 1'000'000'000 + st.st_ctim.tv_nsec == change_.before.ctimeNs;
     if (sameInode) return;
-    out_.hostDiffers = out_.before.bytes.size() != change_.before.size ||
+    out_.hostDiffers = out_.hostDiffers || out_.before.bytes.size() != change_.before.size ||
                        (!change_.before.digest.empty() && sha256(out_.before.bytes) != change_.before.digest);
   }
 
@@ -160,6 +179,22 @@ Colour colourOf(std::string_view line) {
   return line.front() == '-' ? Colour::red : Colour::none;
 }
 
+std::string namedPaths(const std::vector<std::string>& paths) {
+  std::string out;
+  for (size_t i = 0; i < paths.size() && i < kNamed; ++i) out += (i == 0 ? "" : ", ") + quotePath(paths[i]);
+  if (paths.size() > kNamed) out += " and " + std::to_string(paths.size() - kNamed) + " more";
+  return out;
+}
+
+bool sameAcl(const FileState& a, const FileState& b) {
+  const auto acls = [](const FileState& state) {
+    std::vector<Xattr> out;
+    std::copy_if(state.xattrs.begin(), state.xattrs.end(), std::back_inserter(out), [](const Xattr& x) { return isAcl(x.name); });
+    return out;
+  };
+  return acls(a) == acls(b);
+}
+
 struct Row {
   std::string path;
   LineCounts counts;
@@ -205,7 +240,9 @@ std::string metadataText(const Change& change) {
   const auto owner = [](const FileState& s) { return std::to_string(s.uid) + ":" + std::to_string(s.gid); };
   if (change.fields.mode) add("mode " + octal(change.before.mode) + " -> " + octal(change.after.mode));
   if (change.fields.owner) add("owner " + owner(change.before) + " -> " + owner(change.after));
-  if (change.fields.xattrs) add("extended attributes");
+  const bool acl = !sameAcl(change.before, change.after) && change.after.type != FileType::none;
+  if (acl) add("access control list");
+  if (change.fields.xattrs && !(acl && change.before.xattrs.size() + change.after.xattrs.size() == 1)) add("extended attributes");
   if (change.fields.mtime && out.empty() && change.fields.metadataOnly()) add("time");
   return out;
 }
@@ -237,9 +274,16 @@ void DiffPrinter::oneText(const Change& change) {
   if (sides.omitted.empty()) putDiff(patchOf(change.path, change.from, sides.before, sides.after, BinaryForm::named));
 }
 
+// Protected ones first, without what is grouped as noise.
+std::vector<const Change*> DiffPrinter::worthALook(const std::vector<const Change*>& changes, bool all) {
+  auto out = protectedFirst(changes);
+  std::erase_if(out, [&](const Change* change) { return !all && !change->noise.empty() && protectionOf(*change).empty(); });
+  source_.expect(opened(out, kTextLimit));
+  return out;
+}
+
 void DiffPrinter::text(const std::vector<const Change*>& changes, bool all) {
-  for (const Change* change : protectedFirst(changes))
-    if (all || change->noise.empty() || !protectionOf(*change).empty()) oneText(*change);
+  for (const Change* change : worthALook(changes, all)) oneText(*change);
   if (!all) noiseLines(changes);
 }
 
@@ -258,9 +302,20 @@ void DiffPrinter::noiseLines(const std::vector<const Change*>& changes) {
          "\n");
 }
 
-bool DiffPrinter::patch(const std::vector<const Change*>& changes) {
+bool DiffPrinter::patch(const std::vector<const Change*>& all, bool caches) {
   bool whole = true;
   std::map<std::string, std::vector<std::string>> left;  // what is not said -> paths
+  std::vector<const Change*> changes;
+  std::vector<std::string> dangerous;
+  for (const Change* change : all) {
+    const bool planted = !caches && change->after.type != FileType::none && !cacheGroup(change->path).empty();
+    if (planted)
+      left["caches, whose content tools run (--all has them)"].push_back(change->path);
+    else
+      changes.push_back(change);
+    if (!planted && !protectionOf(*change).empty()) dangerous.push_back(change->path);
+  }
+  source_.expect(opened(changes, kPatchLimit));
   for (const Change* change : changes) {
     if (isInsideGit(change->path) || (!change->from.empty() && isInsideGit(change->from))) {
       left["inside of .git, which git apply refuses"].push_back(change->path);
@@ -286,20 +341,15 @@ bool DiffPrinter::patch(const std::vector<const Change*>& changes) {
   for (const Change* change : changes)
     if (change->after.type == FileType::directory && change->before.type != FileType::directory && filled.count(change->path) == 0)
       left["empty directory"].push_back(change->path);
-  for (const auto& [what, paths] : left) {
-    std::string line = "not in the patch: " + what + ":";
-    for (size_t i = 0; i < paths.size() && i < kNamed; ++i) line += (i == 0 ? " " : ", ") + shown(paths[i]);
-    if (paths.size() > kNamed) line += " and " + std::to_string(paths.size() - kNamed) + " more";
-    note_(line);
-  }
+  for (const auto& [what, paths] : left) note_("not in the patch: " + what + ": " + namedPaths(paths));
+  if (!dangerous.empty()) note_("the patch has what can run code on this machine: " + namedPaths(dangerous));
   return whole;
 }
 
 void DiffPrinter::stat(const std::vector<const Change*>& changes, bool all) {
   std::vector<Row> rows;
   size_t width = 0, most = 0;
-  for (const Change* change : protectedFirst(changes)) {
-    if (!all && !change->noise.empty() && protectionOf(*change).empty()) continue;
+  for (const Change* change : worthALook(changes, all)) {
     Row row{shown(change->path), {}, {}};
     if (!change->from.empty()) row.path = shown(change->from) + " => " + row.path;
     const Loaded sides = loadSides(*change, tree_, source_, kTextLimit);

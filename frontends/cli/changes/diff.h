@@ -33,12 +33,14 @@ class DiffPrinter final {
       : tree_(tree), source_(source), out_(std::move(out)), note_(std::move(note)), terminal_(terminal), style_(style) {}
 
   void text(const std::vector<const Change*>& changes, bool all);
-  // False: a change's content is missing in it; named in a note.
-  bool patch(const std::vector<const Change*>& changes);
+  // False: a change's content is missing in it; named in a note. caches: with what the task put into caches, which is else left out and
+  // named.
+  bool patch(const std::vector<const Change*>& changes, bool caches);
   void stat(const std::vector<const Change*>& changes, bool all);
   void names(const std::vector<const Change*>& changes);
 
  private:
+  std::vector<const Change*> worthALook(const std::vector<const Change*>& changes, bool all);
   void oneText(const Change& change);
   std::string shown(const std::string& path) const;
   void putDiff(const std::string& diff);

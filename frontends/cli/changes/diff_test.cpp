@@ -37,10 +37,11 @@ class Diff : public Trees {
     const auto chosen = selectChanges(set, {});
     if (form == Form::stat) printer.stat(chosen, false);
     if (form == Form::names) printer.names(chosen);
-    if (form == Form::patch) whole_ = printer.patch(chosen);
+    if (form == Form::patch) whole_ = printer.patch(chosen, caches_);
     if (form == Form::text || form == Form::all) printer.text(chosen, form == Form::all);
     return out_;
   }
+  bool caches_ = true;
   bool has(const std::string& text) const { return out_.find(text) != std::string::npos; }
 
   // What git makes of the patch, compared without what it cannot carry.
@@ -136,6 +137,58 @@ TEST_F(Diff, hostsFileIsNotWhatItWas) {
   out_.clear();
   print(set, Form::text, false, false);
   EXPECT_TRUE(has("the host's tree is not there")) << out_;
+}
+
+// Also where nothing has to be read to compare: links, what came or went, and what the task only removed.
+TEST_F(Diff, hostsLinksAndNamesAreNotWhatTheyWere) {
+  link("host", "l", "a");
+  link("host", "same", "a");
+  put("host", "removed", "one\n");
+  put("host", "mode", "one\n");
+  begin();
+  for (const char* name : {"l", "same"}) {
+    fs::remove(at("task", name));
+    link("task", name, "b");
+  }
+  put("task", "new", "x\n");
+  fs::remove(at("task", "removed"));
+  chmod(at("task", "mode").c_str(), 0600);
+  const ChangeSet set = changes();
+  const auto differs = [&](const std::string& path) {
+    const size_t begin = out_.find("# " + path + ":");
+    return begin != std::string::npos &&
+           out_.substr(begin, out_.find('\n', begin) - begin).find("since the task began") != std::string::npos;
+  };
+  print(set, Form::text);
+  for (const char* name : {"l", "same", "new", "removed", "mode"}) EXPECT_FALSE(differs(name)) << name << out_;
+  fs::remove(at("host", "l"));
+  link("host", "l", "somewhere else");
+  put("host", "new", "user's\n");
+  put("host", "removed", "the user wrote more\n");
+  put("host", "mode", "the user wrote more\n");
+  out_.clear();
+  print(set, Form::text);
+  for (const char* name : {"l", "new", "removed", "mode"}) EXPECT_TRUE(differs(name)) << name << out_;
+  EXPECT_FALSE(differs("same"));
+  print(set, Form::patch);
+  EXPECT_NE(notes_.find("the host's file changed since the task began: l\n"), std::string::npos) << notes_;
+}
+
+TEST_F(Diff, aPatchHasNoCachesUnlessAsked) {
+  begin();
+  put("task", "src/__pycache__/evil.pyc", "x");
+  put("task", "src/a.py", "x\n");
+  put("task", ".envrc", "x\n");
+  caches_ = false;
+  diff(Form::patch);
+  EXPECT_FALSE(has("evil.pyc"));
+  EXPECT_TRUE(has("src/a.py"));
+  EXPECT_NE(notes_.find("caches, whose content tools run (--all has them): src/__pycache__"), std::string::npos) << notes_;
+  EXPECT_NE(notes_.find("the patch has what can run code on this machine: .envrc"), std::string::npos) << notes_;
+  EXPECT_TRUE(whole_);
+  caches_ = true;
+  diff(Form::patch);
+  EXPECT_TRUE(has("evil.pyc"));
 }
 
 TEST_F(Diff, hostsLinkIsNotFollowed) {

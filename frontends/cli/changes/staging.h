@@ -17,7 +17,7 @@ struct Metadata {
   std::optional<uint32_t> mode;
   std::optional<std::pair<uint32_t, uint32_t>> owner;
   bool ownerMayFail = false;                 // where it is not permitted it stays as it is
-  std::optional<std::vector<Xattr>> xattrs;  // user.* and security.capability: exactly these
+  std::optional<std::vector<Xattr>> xattrs;  // user.*, security.capability, access control lists: exactly these
   std::optional<int64_t> mtimeNs;
 };
 

@@ -130,7 +130,7 @@ std::vector<Xattr> xattrsOf(int fd, const std::string& what) {
   for (size_t at = 0; at < names.size();) {
     const std::string name = names.c_str() + at;
     at += name.size() + 1;
-    if (name.rfind("user.", 0) != 0 && name != "security.capability") continue;
+    if (name.rfind("user.", 0) != 0 && name != "security.capability" && !isAcl(name)) continue;
     const ssize_t n = fgetxattr(fd, name.c_str(), value.data(), value.size());
     if (n < 0 && errno == ENODATA) continue;
     if (n < 0) throwErrno("repository", "read the extended attribute " + name + " of " + what);

@@ -51,7 +51,7 @@ FileState stateAt(int directory, const std::string& name, uint64_t* links = null
 UniqueFd openAt(int directory, const std::string& name, int flags) noexcept;
 // SHA-256 of what can be read from the start. Throws Error "repository".
 std::string digestOf(int fd, const std::string& what);
-// user.* and security.capability, sorted. Throws Error "repository".
+// user.*, security.capability and access control lists, sorted. Throws Error "repository".
 std::vector<Xattr> xattrsOf(int fd, const std::string& what);
 
 }  // namespace rauha::cli

@@ -45,7 +45,9 @@ struct FileState {
   digest @6 :Text;           # regular: "sha256:…" of the content; absent: not computed (deleted files that nothing is compared with)
   target @7 :Text;           # symlink: its text, lossy
   targetBytes @8 :Data $Json.name("target_bytes");   # only when it is not UTF-8
-  xattrs @9 :List(Xattr);    # user.* and security.capability; sorted by name
+  xattrs @9 :List(Xattr);
+  # user.*, security.capability, and access control lists as system.posix_acl_access and …_default (acl(5)), with the host's ids in them. A list
+  # that names somebody without an id in the zone, or that the host's file had for others than the tree's owner, is left as the host has it; a note names the path. Sorted by name.
   inode @10 :UInt64;         # of the base side, with ctimeNs: how apply sees that the host's file is still the one that was looked at
   ctimeNs @11 :Int64 $Json.name("ctime_ns");
 }
@@ -53,6 +55,7 @@ struct FileState {
 struct Xattr {
   name @0 :Text;
   value @1 :Data;
+  nameBytes @2 :Data $Json.name("name_bytes");       # only when it is not UTF-8
 }
 
 struct Change {
@@ -67,7 +70,8 @@ struct Change {
   fromBytes @7 :Data $Json.name("from_bytes");
   noise @8 :Text;
   # Absent: a change that a reviewer wants to see. Else the group it belongs to: ".git/index", "__pycache__", ".pytest_cache", "times", …
-  # Noise is listed, counted and applied like everything else; it is only shown as one line.
+  # Noise is listed and counted like everything else; it is only shown as one line. What of it is a cache that tools load as code ("__pycache__",
+  # "*.pyc", ".ccache", "node_modules/.cache", …; not ".git/index", "times", ".coverage") is applied only when it is named.
   protected @9 :Text;
   # Absent: nothing special. Else why this path can run code on the host ("git hook", "git configuration", "editor settings",
   # "continuous integration", "set-user-ID", "build file", …). Applying it needs --include-protected.
@@ -101,7 +105,7 @@ enum HostTree {
 }
 
 struct ChangeSet {
-  # As in the result, where `changes` holds the first ones (noise last) up to a limit, and as kept, where it holds all.
+  # As in the result, where `changes` holds the first ones (noise last) up to a limit of number and of bytes, and as kept, where it holds all.
   totals @0 :ChangeTotals;
   changes @1 :List(Change);
   truncated @2 :Bool;                            # `changes` is not all of them; `totals` is

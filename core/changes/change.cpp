@@ -1,6 +1,19 @@
 #include "core/changes/change.h"
 
 namespace rauha::changes {
+namespace {
+
+uint64_t textBytes(const FileState& state) noexcept {
+  uint64_t out = state.target.size();
+  for (const auto& [name, value] : state.xattrs) out += name.size() + value.size();
+  return out;
+}
+
+}  // namespace
+
+uint64_t textBytes(const Change& change) noexcept {
+  return change.path.size() + change.from.size() + textBytes(change.before) + textBytes(change.after);
+}
 
 std::vector<std::string_view> fieldNames(uint8_t fields) {
   static constexpr struct {

@@ -40,7 +40,7 @@ struct FileState {
   uint64_t inode = 0;
   std::optional<Digest> digest;
   std::string target;
-  std::vector<std::pair<std::string, std::string>> xattrs;  // sorted by name
+  std::vector<std::pair<std::string, std::string>> xattrs;  // user.*, security.capability, ACLs (with host ids); sorted by name
 };
 
 struct Change {
@@ -51,6 +51,9 @@ struct Change {
   std::string_view noise, reason;  // static texts; reason: why it is protected
   FileState before, after;
 };
+
+// Paths, link texts and attributes: what of a change a task decides the length of.
+uint64_t textBytes(const Change& change) noexcept;
 
 struct Totals {
   uint64_t added = 0, modified = 0, deleted = 0, typeChanged = 0, renamed = 0;

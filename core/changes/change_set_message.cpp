@@ -71,7 +71,9 @@ void writeState(schema::FileState::Builder out, const FileState& s) {
   if (s.xattrs.empty()) return;
   auto list = out.initXattrs(static_cast<unsigned>(s.xattrs.size()));
   for (unsigned i = 0; i < list.size(); ++i) {
-    list[i].setName(toUtf8(s.xattrs[i].first));
+    auto attribute = list[i];
+    writeBytes(
+        s.xattrs[i].first, [&](const std::string& t) { attribute.setName(t); }, [&](capnp::Data::Reader b) { attribute.setNameBytes(b); });
     list[i].setValue(data(s.xattrs[i].second));
   }
 }
@@ -95,13 +97,18 @@ void writeChange(schema::Change::Builder out, const Change& c) {
 }
 
 // The indexes of those that are written.
-std::vector<size_t> chosen(const ChangeSet& set, size_t limit) {
+std::vector<size_t> chosen(const ChangeSet& set, size_t limit, uint64_t text) {
   std::vector<size_t> out;
   out.reserve(std::min(limit, set.changes.size()));
   const bool all = set.changes.size() <= limit;
   for (const bool noise : {false, true})
-    for (size_t i = 0; i < set.changes.size() && out.size() < limit; ++i)
-      if (all ? !noise : set.changes[i].noise.empty() != noise) out.push_back(i);
+    for (size_t i = 0; i < set.changes.size() && out.size() < limit; ++i) {
+      if (all ? noise : set.changes[i].noise.empty() == noise) continue;
+      const uint64_t bytes = textBytes(set.changes[i]);
+      if (bytes > text) return out;
+      text -= bytes;
+      out.push_back(i);
+    }
   return out;
 }
 
@@ -134,9 +141,9 @@ void writeTotals(schema::ChangeTotals::Builder out, const Totals& totals) {
   out.setNoise(totals.noise);
 }
 
-void writeChangeSet(schema::ChangeSet::Builder out, const ChangeSet& set, size_t limit) {
+void writeChangeSet(schema::ChangeSet::Builder out, const ChangeSet& set, size_t limit, uint64_t text) {
   writeTotals(out.initTotals(), set.totals);
-  const auto indexes = chosen(set, limit);
+  const auto indexes = chosen(set, limit, text);
   auto changes = out.initChanges(static_cast<unsigned>(indexes.size()));
   for (unsigned i = 0; i < changes.size(); ++i) writeChange(changes[i], set.changes[indexes[i]]);
   out.setTruncated(set.truncated || indexes.size() < set.changes.size());
@@ -158,7 +165,7 @@ void writeChangeSet(schema::ChangeSet::Builder out, const ChangeSet& set, size_t
 
 uint64_t writeManifest(int directory, const ChangeSet& set) {
   capnp::MallocMessageBuilder message(1 << 16);
-  writeChangeSet(message.initRoot<schema::ChangeSet>(), set, SIZE_MAX);
+  writeChangeSet(message.initRoot<schema::ChangeSet>(), set, SIZE_MAX, UINT64_MAX);
   const UniqueFd fd(openat(directory, kManifest, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
   if (!fd) throwErrno(kClass, "make the manifest of a change set");
   // The framing of capnp's streams, segment by segment: a flat copy of a large message would double it.

@@ -17,11 +17,12 @@
 
 namespace rauha::changes {
 
-// Changes that a result carries; the others are in the manifest.
+// Changes that a result carries, and bytes of their paths, link texts and attributes; the others are in the manifest.
 inline constexpr size_t kResultChanges = 500;
+inline constexpr uint64_t kResultText = 1 << 20;
 
-// limit: the most changes that are written. When they do not all fit: those that are noise after all others.
-void writeChangeSet(schema::ChangeSet::Builder out, const ChangeSet& set, size_t limit = kResultChanges);
+// limit, text: the most that is written. When not all fit: those that are noise after all others.
+void writeChangeSet(schema::ChangeSet::Builder out, const ChangeSet& set, size_t limit = kResultChanges, uint64_t text = kResultText);
 void writeTotals(schema::ChangeTotals::Builder out, const Totals& totals);
 
 // Makes <directory>/manifest; returns its bytes on disk. Throws Error "repository".

@@ -7,7 +7,10 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
+#include <future>
+#include <system_error>
 
 #include "core/base/error.h"
 #include "core/changes/change_set_message.h"
@@ -56,11 +59,42 @@ BaseTree baseTree(const Input& input, int base) {
   return out;
 }
 
-void lookAtHost(const Input& input, int base, ChangeSet& set) {
-  const auto& limits = input.limits;
-  const HostBudget budget{set.totals.count() == 0 ? std::min(limits.hostEntries, limits.hostEntriesUnchanged) : limits.hostEntries,
-                          limits.hostNs, limits.depth};
-  auto check = checkHost(base, input.startedNs, input.ids.ownerUid, input.ids.ownerGid, budget);
+// The look at the host's tree, beside the collecting: on a large tree either takes some tenths of a second.
+class HostLook final {
+ public:
+  HostLook(const Input& input, int base) : input_(input), base_(base) {}
+  HostLook(const HostLook&) = delete;
+  HostLook& operator=(const HostLook&) = delete;
+  ~HostLook() { enough_ = true; }
+  // For a task that wrote something.
+  void begin() {
+    try {
+      found_ = std::async(std::launch::async, [this] { return check(true); });
+    } catch (const std::system_error&) {
+      // No thread to be had: finish() looks.
+    }
+  }
+  HostCheck finish(bool changed) {
+    if (!found_.valid()) return check(changed);
+    enough_ = !changed;
+    return found_.get();
+  }
+
+ private:
+  HostCheck check(bool whole) const {
+    const auto& l = input_.limits;
+    const HostBudget all{l.hostEntries, l.hostNs, l.depth};
+    const HostBudget some{std::min(l.hostEntries, l.hostEntriesUnchanged), std::min(l.hostNs, l.hostNsUnchanged), l.depth};
+    return checkHost(base_, input_.startedNs, input_.ids.ownerUid, input_.ids.ownerGid, whole ? all : some, &enough_);
+  }
+
+  const Input& input_;
+  const int base_;
+  std::atomic<bool> enough_ = false;
+  std::future<HostCheck> found_;  // last: its end waits for the thread
+};
+
+void tellOfHost(HostCheck check, ChangeSet& set) {
   set.hostTree = check.verdict;
   set.hostChanges = std::move(check.paths);
   set.hostNote = std::move(check.note);
@@ -69,10 +103,12 @@ void lookAtHost(const Input& input, int base, ChangeSet& set) {
     set.hostTree = HostTree::changed;
 }
 
-std::string whyNotKept(const ChangeSet& set, const LayerWriter& writer, bool tooDeep, const Limits& limits) {
+std::string whyNotKept(const ChangeSet& set, const LayerWriter& writer, const Merge& merge, const Tally& tally, const Limits& limits) {
   if (!writer.gaveUp().empty()) return writer.gaveUp();
+  if (tally.textExceeded()) return "paths and attributes of the changes have more than " + std::to_string(limits.textBytes) + " bytes";
   if (set.truncated) return "there are more than " + std::to_string(limits.changes) + " changes";
-  if (tooDeep) return "a directory is deeper than " + std::to_string(limits.depth) + " levels";
+  if (merge.tooLong()) return "a path is longer than 4095 bytes";
+  if (merge.tooDeep()) return "a directory is deeper than " + std::to_string(limits.depth) + " levels";
   return {};
 }
 
@@ -98,15 +134,17 @@ ChangeSet collect(const Input& input) {
   if (mkdirat(input.destination, "layer", 0755) != 0) throwErrno(kClass, "make the kept layer");
 
   LayerWriter writer(input.limits.layerBytes);
-  Tally tally(input.limits.changes, input.protectedPatterns);
+  Tally tally(input.limits.changes, input.limits.textBytes, input.protectedPatterns);
   Merge merge(input, base.get(), upper.get(), predecessor.get(), knownOf(predecessor.get()), writer, tally);
+  HostLook host(input, base.get());
+  if (predecessor || !names(upper.get()).empty()) host.begin();
   merge.run(openDirectory(input.destination, "layer"));
   tally.findRenames(base.get(), input.limits.renameBytes, input.limits.holeBytes);
   tally.finish(set);
   for (auto& note : merge.notes()) set.notes.push_back(std::move(note));
-  lookAtHost(input, base.get(), set);
+  tellOfHost(host.finish(set.totals.count() > 0), set);
 
-  set.keptNote = whyNotKept(set, writer, merge.tooDeep(), input.limits);
+  set.keptNote = whyNotKept(set, writer, merge, tally, input.limits);
   set.kept = set.keptNote.empty();
   if (!set.kept) {
     notKept(input, set, set.keptNote);

@@ -38,16 +38,20 @@ struct Limits {
   uint64_t changes = 300'000;
   // Bytes on disk of one kept layer; beyond it the set is listed but not kept.
   uint64_t layerBytes = 2ULL << 30;
-  // Levels of directories; what is deeper is not looked at, and the set is not kept.
+  // Bytes of paths, link texts and attributes in the list; beyond it as beyond `changes`.
+  uint64_t textBytes = 128ULL << 20;
+  // Levels of directories; what is deeper, or has a path that no system call takes (4096 bytes), is not looked at, and the set is not kept.
   uint32_t depth = 256;
   // Holes of one file that are digested as the zeros they stand for: a file with more has no digest. They are never copied, and in
-  // comparisons of content only what is no hole on both sides is read.
-  uint64_t holeBytes = 1ULL << 30;
+  // comparisons of content only what is no hole on both sides is read. The second number is for all files together: holes cost a task
+  // nothing, and their zeros cost us time.
+  uint64_t holeBytes = 1ULL << 30, allHoleBytes = 4ULL << 30;
   // Old content that is digested in search of renames.
   uint64_t renameBytes = 1ULL << 30;
-  // How much of the host's tree is looked at for changes made meanwhile: entries, or these few when the task changed nothing, and time.
+  // How much of the host's tree is looked at for changes made meanwhile: entries and time, or this little when the task changed nothing:
+  // then there is nothing to apply, and a large tree must not make every small task slow.
   uint64_t hostEntries = 300'000, hostEntriesUnchanged = 5'000;
-  int64_t hostNs = 5'000'000'000;
+  int64_t hostNs = 5'000'000'000, hostNsUnchanged = 1'500'000;
 };
 
 // Borrowed descriptors; they are open while collect() runs. O_PATH ones will do.

@@ -419,6 +419,164 @@ TEST_F(CollectorTest, TooDeepIsNotLookedAtAndNotKept) {
   EXPECT_EQ(set.keptNote, "a directory is deeper than 3 levels");
 }
 
+// A path that no system call takes cannot be applied; and a hundred thousand of them would be gigabytes of the daemon's memory.
+TEST_F(CollectorTest, ALongerPathThanTheKernelTakesIsNotLookedAt) {
+  upper_ = fresh("upper");
+  UniqueFd at = openTop(upper_);
+  const std::string name(250, 'n');
+  for (int i = 0; i < 20; ++i) {
+    ASSERT_TRUE(succeeded(mkdirat(at.get(), name.c_str(), 0755)));
+    at = openDirectory(at.get(), name);
+    ASSERT_TRUE(at);
+  }
+  const auto set = collectLayer(upper_);
+  EXPECT_EQ(set.totals.added, 16U);
+  EXPECT_FALSE(set.kept);
+  EXPECT_EQ(set.keptNote, "a path is longer than 4095 bytes");
+}
+
+TEST_F(CollectorTest, AttributesCountAsTextOfTheList) {
+  input_.limits.textBytes = 10'000;
+  upper_ = fresh("upper");
+  for (int i = 0; i < 5; ++i) {
+    const std::string path = upper_ + "/" + std::to_string(i);
+    write(path, "");
+    set(path, "user.bomb", std::string(3'000, 'x'));
+  }
+  const auto found = collectLayer(upper_);
+  EXPECT_EQ(found.totals.added, 5U);
+  EXPECT_EQ(found.changes.size(), 3U);
+  EXPECT_TRUE(found.truncated);
+  EXPECT_FALSE(found.kept);
+  EXPECT_EQ(found.keptNote, "paths and attributes of the changes have more than 10000 bytes");
+}
+
+// Holes cost a task nothing: digesting each as zeros would take hours for a thousand files.
+TEST_F(CollectorTest, HolesOfAllFilesTogetherAreBounded) {
+  input_.limits.holeBytes = 1 << 20;
+  input_.limits.allHoleBytes = 2 << 20;
+  const auto set = after([&] {
+    for (const char* name : {"a", "b", "c", "d"}) {
+      write(merged_ + "/" + name, "");
+      ASSERT_TRUE(succeeded(truncate((merged_ + "/" + name).c_str(), 1 << 20)));
+    }
+    write(merged_ + "/e", "no hole");
+  });
+  EXPECT_TRUE(at(set, "a").after.digest && at(set, "b").after.digest);
+  EXPECT_FALSE(at(set, "c").after.digest || at(set, "d").after.digest);
+  EXPECT_TRUE(at(set, "e").after.digest);
+}
+
+// One large file with many names is read once, also when the layer is not kept any more.
+TEST_F(CollectorTest, AFileWithManyNamesIsReadOnce) {
+  constexpr int kNames = 400;
+  const std::string content(8 << 20, 'x');
+  const auto make = [&](int names) {
+    upper_ = fresh("upper");
+    for (int decoy = 0; decoy < 300; ++decoy) {
+      const std::string path = upper_ + "/a" + std::to_string(decoy);
+      write(path, "d");
+      ASSERT_TRUE(succeeded(link(path.c_str(), (path + "-again").c_str())));
+    }
+    write(upper_ + "/b", content);
+    for (int i = 0; i < names; ++i) ASSERT_TRUE(succeeded(link((upper_ + "/b").c_str(), (upper_ + "/b" + std::to_string(i)).c_str())));
+  };
+  const auto spent = [&] {
+    struct timespec now {};
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+    return nanoseconds(now);
+  };
+  input_.limits.layerBytes = 1 << 20;
+  make(1);
+  int64_t begin = spent();
+  collectLayer(upper_);
+  const int64_t once = spent() - begin;
+  make(kNames);
+  begin = spent();
+  const auto found = collectLayer(upper_);
+  EXPECT_LT(spent() - begin, 40 * once) << "time of a thread, " << once << " ns for one name";
+  EXPECT_EQ(at(found, "b").after.digest, at(found, "b7").after.digest);
+  EXPECT_TRUE(at(found, "b7").after.digest);
+}
+
+// --- access control lists
+
+std::string aclOf(uint32_t user, uint32_t group) {
+  struct Entry {
+    uint16_t tag, permissions;
+    uint32_t id;
+  };
+  constexpr uint32_t kNone = UINT32_MAX;
+  const Entry entries[] = {{1, 6, kNone}, {2, 7, user}, {4, 4, kNone}, {8, 5, group}, {16, 7, kNone}, {32, 4, kNone}};
+  std::string out("\2\0\0\0", 4);
+  return out.append(reinterpret_cast<const char*>(entries), sizeof entries);
+}
+const std::string* attribute(const FileState& state, const std::string& key) {
+  for (const auto& [name, value] : state.xattrs)
+    if (name == key) return &value;
+  return nullptr;
+}
+constexpr const char* kAccess = "system.posix_acl_access";
+
+TEST_F(CollectorTest, AccessControlListsAreTranslatedAsOwnersAre) {
+  input_.ids = {100'000, 65'536, 1000, 2000, 501, 502};
+  upper_ = fresh("upper");
+  write(upper_ + "/listed", "1");
+  makeDirectories(upper_ + "/dir");
+  set(upper_ + "/listed", kAccess, aclOf(101'000, 100'034));
+  set(upper_ + "/dir", "system.posix_acl_default", aclOf(100'033, 102'000));
+  const auto found = collectLayer(upper_);
+  const std::string* access = attribute(at(found, "listed").after, kAccess);
+  ASSERT_NE(access, nullptr);
+  EXPECT_EQ(*access, aclOf(501, 34));
+  const std::string* inherited = attribute(at(found, "dir").after, "system.posix_acl_default");
+  ASSERT_NE(inherited, nullptr);
+  EXPECT_EQ(*inherited, aclOf(33, 502));
+  EXPECT_TRUE(found.notes.empty() || found.notes[0].find("access control") == std::string::npos);
+  EXPECT_TRUE(found.followable) << found.followableNote;
+  char kept[256];
+  const ssize_t size = lgetxattr((keptLayer() + "/listed").c_str(), kAccess, kept, sizeof kept);
+  ASSERT_GT(size, 0);
+  EXPECT_EQ(std::string(kept, static_cast<size_t>(size)), aclOf(1000, 34)) << "the layer has the zone's ids";
+}
+
+// Of the host's list that names somebody unknown to the zone, the task saw nobody: no change of it is told, or made.
+TEST_F(CollectorTest, AListOfStrangersStaysTheHosts) {
+  input_.ids = {100'000, 65'536, 1000, 2000, 501, 502};
+  write(base_ + "/file", "1");
+  set(base_ + "/file", kAccess, aclOf(4242, 4242));
+  upper_ = fresh("upper");
+  write(upper_ + "/file", "2", 0674);
+  set(upper_ + "/file", kAccess, aclOf(5, 5));
+  const auto found = collectLayer(upper_);
+  const Change& change = at(found, "file");
+  EXPECT_EQ(change.fields & kXattrs, 0);
+  const std::string* access = attribute(change.after, kAccess);
+  ASSERT_NE(access, nullptr);
+  EXPECT_EQ(*access, aclOf(4242, 4242));
+  EXPECT_NE(std::find_if(found.notes.begin(), found.notes.end(),
+                         [](const auto& note) {
+                           return note.find("access control lists") != std::string::npos && note.find("file") != std::string::npos;
+                         }),
+            found.notes.end());
+}
+
+// A scratch that takes no attributes (tmpfs before Linux 6.6) must not look as if the task had removed the host's: ramfs stands for it.
+TEST_F(CollectorTest, AttributesThatTheScratchCannotHoldStayTheHosts) {
+  write(base_ + "/file", "1");
+  set(base_ + "/file", "user.note", "host's");
+  upper_ = fresh("upper");
+  ASSERT_TRUE(succeeded(mount("rauha-test", upper_.c_str(), "ramfs", 0, nullptr)));
+  ASSERT_NE(lsetxattr(upper_.c_str(), "user.note", "x", 1, 0), 0) << "control: it takes none";
+  write(upper_ + "/file", "2");
+  const auto found = collectLayer(upper_);
+  ASSERT_TRUE(succeeded(umount(upper_.c_str())));
+  EXPECT_EQ(at(found, "file").fields & kXattrs, 0);
+  EXPECT_NE(attribute(at(found, "file").after, "user.note"), nullptr);
+  ASSERT_EQ(found.notes.size(), 1U);
+  EXPECT_NE(found.notes[0].find("holds no such attributes"), std::string::npos);
+}
+
 TEST_F(CollectorTest, CanBeCancelled) {
   upper_ = fresh("upper");
   for (int i = 0; i < 600; ++i) write(upper_ + "/" + std::to_string(i), "");
@@ -497,6 +655,19 @@ TEST_F(HostTreeTest, ChangesOfTheHostAreFound) {
   EXPECT_FALSE(at(set, "task").hostChanged);
   EXPECT_TRUE(at(set, "vanishes").hostChanged);
   EXPECT_EQ(at(set, "vanishes").kind, Kind::added);
+}
+
+// What is renamed and changed bears the mark of the host's file that it was copied from, as one does whose host's file vanished.
+TEST_F(HostTreeTest, ARenameOfTheTasksIsNoChangeOfTheHost) {
+  write(base_ + "/a", "1");
+  start();
+  const auto set = after([&] {
+    ASSERT_TRUE(succeeded(rename((merged_ + "/a").c_str(), (merged_ + "/b").c_str())));
+    write(merged_ + "/b", "other content");
+  });
+  EXPECT_EQ(at(set, "b").kind, Kind::added);
+  EXPECT_FALSE(at(set, "b").hostChanged);
+  EXPECT_EQ(set.hostTree, HostTree::unchanged);
 }
 
 TEST_F(HostTreeTest, AQuietHostIsSaidToBe) {

@@ -2,6 +2,8 @@
 
 #include <sys/stat.h>
 
+#include <ctime>
+
 #include "core/base/clock.h"
 #include "core/base/fd.h"
 #include "core/changes/noise.h"
@@ -10,17 +12,25 @@
 namespace rauha::changes {
 namespace {
 
+int64_t tick() noexcept {
+  struct timespec resolution {};
+  if (clock_getres(CLOCK_REALTIME_COARSE, &resolution) != 0) return 10'000'000;  // of the slowest clock that Linux can be built with
+  return nanoseconds(resolution);
+}
+
 class Look final {
  public:
-  Look(int64_t startedNs, uint32_t uid, uint32_t gid, const HostBudget& budget)
-      : startedNs_(startedNs), uid_(uid), gid_(gid), budget_(budget), endNs_(monotonicNs() + budget.ns) {}
+  Look(int64_t startedNs, uint32_t uid, uint32_t gid, const HostBudget& budget, const std::atomic<bool>* enough)
+      : startedNs_(startedNs), uid_(uid), gid_(gid), budget_(budget), enough_(enough), endNs_(monotonicNs() + budget.ns) {}
 
   // False: the budget is used up.
   bool directory(int fd, const std::string& prefix, uint32_t depth) {
     for (const auto& name : names(fd)) {
-      if (++seen_ > budget_.entries || ((seen_ & 1023) == 0 && monotonicNs() > endNs_)) return false;
+      if (++seen_ > budget_.entries || ((seen_ & 63) == 0 && over())) return false;
       const auto st = lookup(fd, name);
       if (!st) continue;
+      // The names of most entries do not matter.
+      if (!S_ISDIR(st->st_mode) && !changedSince(nanoseconds(st->st_ctim), startedNs_)) continue;
       const std::string path = prefix + name;
       const bool noise = !noiseGroup(path).empty();
       if (!noise && changedSince(nanoseconds(st->st_ctim), startedNs_)) found(path);
@@ -45,6 +55,7 @@ class Look final {
   }
 
  private:
+  bool over() const { return (enough_ != nullptr && enough_->load(std::memory_order_relaxed)) || monotonicNs() > endNs_; }
   bool listable(const struct stat& st) const {
     const unsigned shift = st.st_uid == uid_ ? 6 : st.st_gid == gid_ ? 3 : 0;
     return uid_ == 0 || (st.st_mode >> shift & 5) == 5;
@@ -53,6 +64,7 @@ class Look final {
   const int64_t startedNs_;
   const uint32_t uid_, gid_;
   const HostBudget budget_;
+  const std::atomic<bool>* const enough_;
   const int64_t endNs_;
   uint64_t seen_ = 0;
   bool changed_ = false;
@@ -61,8 +73,14 @@ class Look final {
 
 }  // namespace
 
-HostCheck checkHost(int base, int64_t startedNs, uint32_t ownerUid, uint32_t ownerGid, const HostBudget& budget) {
-  Look look(startedNs, ownerUid, ownerGid, budget);
+bool changedSince(int64_t ctimeNs, int64_t startedNs) noexcept {
+  static const int64_t slack = tick();
+  return ctimeNs >= startedNs - slack;
+}
+
+HostCheck checkHost(int base, int64_t startedNs, uint32_t ownerUid, uint32_t ownerGid, const HostBudget& budget,
+                    const std::atomic<bool>* enough) {
+  Look look(startedNs, ownerUid, ownerGid, budget, enough);
   struct stat top {};
   if (fstat(base, &top) == 0 && changedSince(nanoseconds(top.st_ctim), startedNs)) look.found(".");
   return look.result(look.directory(base, "", 1));

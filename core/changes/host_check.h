@@ -1,12 +1,12 @@
 #pragma once
 // Did the host's tree change while the task ran? By the kernel's change times, which nobody can set.
 //
-// A change time is taken from a clock that ticks up to 10 ms late, so what changed within 10 ms before the start counts as well: a false
-// alarm is better than a missed one. Noise (noise.h) does not count: an editor's `git status` in the background would raise it for every
-// task. Worker thread.
+// A change time is taken from a clock that ticks some milliseconds late, so what changed within one tick before the start counts as well: a
+// false alarm is better than a missed one. Noise (noise.h) does not count: an editor's `git status` in the background would raise it for
+// every task. Worker thread.
 
+#include <atomic>
 #include <cstdint>
-#include <functional>
 #include <string>
 #include <vector>
 
@@ -14,10 +14,9 @@
 
 namespace rauha::changes {
 
-inline constexpr int64_t kClockSlackNs = 10'000'000;
 inline constexpr size_t kHostChangesListed = 20;
 
-inline bool changedSince(int64_t ctimeNs, int64_t startedNs) noexcept { return ctimeNs >= startedNs - kClockSlackNs; }
+bool changedSince(int64_t ctimeNs, int64_t startedNs) noexcept;
 
 struct HostCheck {
   HostTree verdict = HostTree::notChecked;
@@ -31,7 +30,9 @@ struct HostBudget {
   uint32_t depth;
 };
 
-// Looks at what the tree's owner may list: names in directories closed to it are not told.
-HostCheck checkHost(int base, int64_t startedNs, uint32_t ownerUid, uint32_t ownerGid, const HostBudget& budget);
+// Looks at what the tree's owner may list: names in directories closed to it are not told. enough: ends the look when it becomes true, as
+// the budget does; may be null.
+HostCheck checkHost(int base, int64_t startedNs, uint32_t ownerUid, uint32_t ownerGid, const HostBudget& budget,
+                    const std::atomic<bool>* enough = nullptr);
 
 }  // namespace rauha::changes

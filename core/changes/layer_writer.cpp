@@ -19,6 +19,9 @@ constexpr std::string_view kClass = "repository";
 constexpr uint64_t kEntryBytes = 4096;  // what an entry costs beside its content, about: inode, name, block
 // Descriptors that are held for files with several names: a task can make any number of those.
 constexpr size_t kLinkedFiles = 256;
+// Digests that are remembered for files with several names, and from which size on: what is smaller is as quickly read again.
+constexpr size_t kDigested = 200'000;
+constexpr int64_t kDigestedBytes = 16 << 10;
 
 bool isFull(int error) noexcept { return error == ENOSPC || error == EDQUOT; }
 
@@ -93,7 +96,10 @@ void LayerWriter::dressUnopened(int directory, const std::string& name, const Ke
 void LayerWriter::whiteout(LayerDirectory& in, const std::string& name) {
   const int directory = in.need();
   if (directory < 0) return;
+  if (whiteoutDirectory_ && linkat(whiteoutDirectory_.get(), whiteoutName_.c_str(), directory, name.c_str(), 0) == 0) return;
   if (mknodat(directory, name.c_str(), S_IFCHR, makedev(0, 0)) == 0) {
+    whiteoutDirectory_ = duplicate(directory);
+    whiteoutName_ = name;
     entryMade();
     return;
   }
@@ -131,12 +137,26 @@ void LayerWriter::fifo(LayerDirectory& in, const std::string& name, const Keep& 
   if (fchmodat(directory, name.c_str(), keep.mode & 07777, 0) != 0) throwErrno(kClass, "set the mode of " + toUtf8(name));
 }
 
+std::optional<Content> LayerWriter::digested(const struct stat& st) const {
+  const auto known = digested_.find({st.st_dev, st.st_ino});
+  return st.st_nlink > 1 && known != digested_.end() ? std::optional(known->second) : std::nullopt;
+}
+
+void LayerWriter::remember(const struct stat& st, const Content& content) {
+  if (st.st_nlink > 1 && st.st_size >= kDigestedBytes && digested_.size() < kDigested) digested_[{st.st_dev, st.st_ino}] = content;
+}
+
 Content LayerWriter::file(LayerDirectory& in, const std::string& name, int from, const struct stat& st, const Keep& keep,
                           uint64_t holeBytes) {
   const auto size = static_cast<uint64_t>(st.st_size);
   const auto key = std::pair<uint64_t, uint64_t>(st.st_dev, st.st_ino);
   const int directory = in.need();
-  if (directory < 0) return readContent(from, size, holeBytes);
+  const auto digest = [&] {
+    const Content content = readContent(from, size, holeBytes);
+    remember(st, content);
+    return content;
+  };
+  if (directory < 0) return digest();
   if (const auto known = linked_.find(key); st.st_nlink > 1 && known != linked_.end()) {
     if (linkat(known->second.firstDirectory.get(), known->second.firstName.c_str(), directory, name.c_str(), 0) == 0)
       return known->second.content;
@@ -146,8 +166,9 @@ Content LayerWriter::file(LayerDirectory& in, const std::string& name, int from,
     }
   }
   UniqueFd to(openat(directory, name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
-  if (!made(to ? 0 : -1, name)) return readContent(from, size, holeBytes);
+  if (!made(to ? 0 : -1, name)) return digest();
   const Content content = readContent(from, size, holeBytes, to.get(), budget_);
+  remember(st, content);
   if (budget_.exceeded) {
     giveUp(budget_.error != 0 ? std::string("the state directory is full: ") + strerror(budget_.error)
                               : "the layer has more than the kept size allows");

@@ -63,6 +63,8 @@ class LayerWriter final {
   Content file(LayerDirectory& in, const std::string& name, int from, const struct stat& st, const Keep& keep, uint64_t holeBytes);
   void symlink(LayerDirectory& in, const std::string& name, const std::string& target, const Keep& keep);
   void fifo(LayerDirectory& in, const std::string& name, const Keep& keep);
+  // What file() found in this inode under another name: it has not to be read again for each of its names. Absent: small, or not seen.
+  std::optional<Content> digested(const struct stat& st) const;
   // A file or link of another layer of ours. False: it has to be copied.
   bool link(LayerDirectory& in, const std::string& name, int fromDirectory, const struct stat& st);
 
@@ -73,6 +75,7 @@ class LayerWriter final {
   void dress(int fd, const std::string& name, const Keep& keep);
   void dressUnopened(int directory, const std::string& name, const Keep& keep);
   void entryMade();
+  void remember(const struct stat& st, const Content& content);
 
   struct Kept {
     std::string firstName;
@@ -84,6 +87,10 @@ class LayerWriter final {
   uint64_t diskBytes_ = 0;
   // Files with several names in the upper layer, by device and inode.
   std::map<std::pair<uint64_t, uint64_t>, Kept> linked_;
+  std::map<std::pair<uint64_t, uint64_t>, Content> digested_;
+  // All whiteouts are one inode with many names, as overlayfs itself makes them; the last one that was made.
+  UniqueFd whiteoutDirectory_;
+  std::string whiteoutName_;
 };
 
 }  // namespace rauha::changes

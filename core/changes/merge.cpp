@@ -1,7 +1,12 @@
 #include "core/changes/merge.h"
 
-#include <algorithm>
+#include <sys/xattr.h>
 
+#include <algorithm>
+#include <cerrno>
+#include <iterator>
+
+#include "core/base/acl.h"
 #include "core/base/error.h"
 #include "core/base/utf8.h"
 #include "core/changes/content.h"
@@ -12,8 +17,12 @@ namespace {
 
 constexpr std::string_view kClass = "repository";
 constexpr uint32_t kNobody = 65534;
+constexpr size_t kMostPath = 4095;
+constexpr uint64_t kNamedPaths = 10;
 // Old content that is digested although only the new one has to be: whoever applies can tell a file that was rewritten as it was.
 constexpr uint64_t kOldDigestBytes = 8ULL << 20;
+
+bool holds(int directory, const char* attribute) { return fgetxattr(directory, attribute, nullptr, 0) >= 0 || errno != ENOTSUP; }
 
 bool keepable(FileType type) {
   return type == FileType::regular || type == FileType::directory || type == FileType::symlink || type == FileType::fifo;
@@ -22,7 +31,16 @@ bool keepable(FileType type) {
 }  // namespace
 
 Merge::Merge(const Input& input, int base, int upper, int predecessor, KnownContents known, LayerWriter& writer, Tally& tally)
-    : input_(input), base_(base), upper_(upper), predecessor_(predecessor), known_(std::move(known)), writer_(writer), tally_(tally) {}
+    : input_(input),
+      base_(base),
+      upper_(upper),
+      predecessor_(predecessor),
+      known_(std::move(known)),
+      writer_(writer),
+      tally_(tally),
+      holesLeft_(input.limits.allHoleBytes),
+      userAttributes_(holds(upper, "user.rauha")),
+      accessLists_(holds(upper, "system.posix_acl_access")) {}
 
 void Merge::run(UniqueFd layer) {
   LayerDirectory top(writer_, std::move(layer));
@@ -34,7 +52,10 @@ std::vector<std::string> Merge::notes() const {
   std::vector<std::string> out;
   if (foreignOwners_ > 0)
     out.push_back("the owners of " + std::to_string(foreignOwners_) + " entries are outside of the zone's ids and read as nobody");
-  if (acls_ > 0) out.push_back("the access control lists of " + std::to_string(acls_) + " entries are not carried over");
+  if (acls_.count > 0)
+    out.push_back("access control lists name somebody who has no id in the zone, and are left as the host has them: " + acls_.text());
+  if (unheld_.count > 0)
+    out.push_back("the zone's scratch holds no such attributes, and they are left as the host has them: " + unheld_.text());
   if (specials_ > 0) out.push_back(std::to_string(specials_) + " sockets and device nodes are listed, but not kept");
   return out;
 }
@@ -76,8 +97,77 @@ std::optional<Merge::LayerEntry> Merge::layerEntry(int directory, const std::str
         kClass, Code::unsupported,
         "the task's layer has " + toUtf8(out.attributes.notUnderstood) + " on " + toUtf8(path) + ", which this version does not understand",
         "mount it with redirect_dir=nofollow,metacopy=off", toUtf8(path));
-  if (out.attributes.acl) ++acls_;
+  translateAcls(out);
   return out;
+}
+
+void Merge::translateAcls(LayerEntry& entry) {
+  entry.kept = entry.shown = entry.attributes.visible;
+  const auto& ids = input_.ids;
+  const auto host = [](uint32_t id, uint32_t runId, uint32_t ownerId) { return id == runId ? ownerId : id; };
+  const auto toZone = [&](uint32_t& id) {
+    const auto zone = entry.fromUpper ? zoneId(id) : id;
+    if (zone) id = *zone;
+    return zone.has_value();
+  };
+  for (auto [key, value] : entry.attributes.acls) {
+    if (!translateAcl(value, toZone, toZone)) {
+      entry.foreignAcl = true;
+      continue;
+    }
+    entry.kept.emplace_back(key, value);
+    const auto hostUser = [&](uint32_t& id) { return id = host(id, ids.runUid, ids.ownerUid), true; };
+    const auto hostGroup = [&](uint32_t& id) { return id = host(id, ids.runGid, ids.ownerGid), true; };
+    translateAcl(value, hostUser, hostGroup);
+    entry.shown.emplace_back(key, value);
+  }
+  std::sort(entry.kept.begin(), entry.kept.end());
+  std::sort(entry.shown.begin(), entry.shown.end());
+}
+
+bool Merge::namesStrangers(const FileState& state) const {
+  const auto owner = [&](uint32_t& id) { return id == input_.ids.ownerUid; };
+  const auto group = [&](uint32_t& id) { return id == input_.ids.ownerGid; };
+  return std::any_of(state.xattrs.begin(), state.xattrs.end(),
+                     [&](auto attribute) { return isAcl(attribute.first) && !translateAcl(attribute.second, owner, group); });
+}
+
+// What the task could not see, or its layer cannot hold, is no change: applying it would shut somebody out, or strip the host's file.
+void Merge::keepHostsAttributes(const LayerEntry& entry, Change& change) {
+  const bool strangers = entry.foreignAcl || namesStrangers(change.before);
+  const auto stays = [&](const auto& attribute) {
+    if (isAcl(attribute.first)) return strangers || !accessLists_;
+    return !userAttributes_ && attribute.first.starts_with("user.");
+  };
+  auto &before = change.before.xattrs, &after = change.after.xattrs;
+  if (strangers) acls_.add(change.path);
+  if (!strangers && std::any_of(before.begin(), before.end(), stays)) unheld_.add(change.path);
+  std::erase_if(after, stays);
+  std::copy_if(before.begin(), before.end(), std::back_inserter(after), stays);
+  std::sort(after.begin(), after.end());
+}
+
+void Merge::Kept::add(const std::string& path) {
+  if (count++ < kNamedPaths) paths += (paths.empty() ? "" : ", ") + toUtf8(path);
+}
+
+std::string Merge::Kept::text() const {
+  return paths + (count > kNamedPaths ? " and " + std::to_string(count - kNamedPaths) + " more" : std::string());
+}
+
+bool Merge::tooLong(const std::string& path) {
+  const bool out = path.size() > kMostPath;
+  tooLong_ = tooLong_ || out;
+  return out;
+}
+
+// How many bytes of holes of this file are digested.
+uint64_t Merge::holeAllowance(const struct stat& st) {
+  const auto size = static_cast<uint64_t>(st.st_size), data = static_cast<uint64_t>(st.st_blocks) * 512;
+  const uint64_t holes = size > data ? size - data : 0;
+  if (holes > input_.limits.holeBytes || holes > holesLeft_) return 0;
+  holesLeft_ -= holes;
+  return input_.limits.holeBytes;
 }
 
 void Merge::directory(Frame& frame) {
@@ -87,6 +177,7 @@ void Merge::directory(Frame& frame) {
 void Merge::entry(Frame& frame, const std::string& name) {
   checkCancelled();
   const std::string path = frame.prefix + name;
+  if (tooLong(path)) return;
   const auto base = frame.base >= 0 ? lookup(frame.base, name) : std::nullopt;
   const auto up = layerEntry(frame.upper, name, path, true), down = layerEntry(frame.predecessor, name, path, false);
   const auto& top = up ? up : down;
@@ -107,6 +198,7 @@ void Merge::directoryEntry(Frame& frame, const std::string& name, const LayerEnt
   change.path = path;
   change.after = layerState(top, name);
   if (base) change.before = baseState(frame.base, name, *base);
+  keepHostsAttributes(top, change);
   const bool overDirectory = base && S_ISDIR(base->st_mode);
   change.kind = !base ? Kind::added : overDirectory ? Kind::modified : Kind::typeChanged;
   if (base) change.fields = static_cast<uint8_t>(differing(change.before, change.after) | (overDirectory ? 0 : kType));
@@ -139,8 +231,9 @@ void Merge::leaf(Frame& frame, const std::string& name, const LayerEntry& top, c
   Change change;
   change.path = path;
   change.after = layerState(top, name);
+  if (base) change.before = baseState(frame.base, name, *base);
+  keepHostsAttributes(top, change);
   if (base) {
-    change.before = baseState(frame.base, name, *base);
     change.hostChanged = changedSince(change.before.ctimeNs, input_.startedNs);
     change.kind = change.before.type == change.after.type ? Kind::modified : Kind::typeChanged;
     change.fields = differing(change.before, change.after);
@@ -155,8 +248,10 @@ void Merge::leaf(Frame& frame, const std::string& name, const LayerEntry& top, c
     if (change.fields == 0) return;  // copied up, but as it was
   } else {
     change.kind = Kind::added;
-    // It was made from a file of the host's, which is there no more.
-    change.hostChanged = top.attributes.copiedUp;
+    // It was made from a file of the host's: from one that is there no more, or from another one that the task renamed.
+    struct stat parent {};
+    change.hostChanged = top.attributes.copiedUp && frame.base >= 0 && fstat(frame.base, &parent) == 0 &&
+                         changedSince(nanoseconds(parent.st_ctim), input_.startedNs);
   }
   keepLeaf(frame, name, top, change);
   const bool hidesDirectory = base && S_ISDIR(base->st_mode);
@@ -214,9 +309,12 @@ void Merge::keepRegular(Frame& frame, const std::string& name, const LayerEntry&
       linked && known != known_.end() && known->second.size == change.after.size && known->second.mtimeNs == change.after.mtimeNs) {
     content = known->second.content;
   } else if (linked) {
-    content = readContent(from.get(), change.after.size, input_.limits.holeBytes);
+    content = readContent(from.get(), change.after.size, holeAllowance(top.st));
   } else {
-    content = writer_.file(frame.kept, name, from.get(), top.st, keepOf(top), input_.limits.holeBytes);
+    const auto before = writer_.digested(top.st);
+    if (!before || writer_.writing())
+      content = writer_.file(frame.kept, name, from.get(), top.st, keepOf(top), before ? 0 : holeAllowance(top.st));
+    if (before) content = *before;
   }
   change.after.digest = content.digest;
   change.binary = content.binary;
@@ -230,6 +328,7 @@ void Merge::gone(Frame& frame, const std::string& name, const struct stat& base)
 
 void Merge::listDeleted(int directory, const std::string& name, const std::string& path, const struct stat& st, uint32_t depth) {
   checkCancelled();
+  if (tooLong(path)) return;
   Change change;
   change.path = path;
   change.kind = Kind::deleted;
@@ -253,17 +352,25 @@ FileState Merge::baseState(int directory, const std::string& name, const struct 
   out.inode = st.st_ino;
   out.ctimeNs = nanoseconds(st.st_ctim);
   if (out.type == FileType::symlink) out.target = readLink(directory, name);
-  out.xattrs = readAttributes(directory, name, st, 0).visible;
+  Attributes attributes = readAttributes(directory, name, st, 0);
+  out.xattrs = std::move(attributes.visible);
+  for (auto& acl : attributes.acls) out.xattrs.push_back(std::move(acl));
+  std::sort(out.xattrs.begin(), out.xattrs.end());
   return out;
+}
+
+std::optional<uint32_t> Merge::zoneId(uint32_t raw) const noexcept {
+  if (raw >= input_.ids.base && raw - input_.ids.base < input_.ids.count) return raw - input_.ids.base;
+  return std::nullopt;
 }
 
 std::pair<uint32_t, uint32_t> Merge::zoneIds(const LayerEntry& entry) const {
   if (!entry.fromUpper) return {entry.st.st_uid, entry.st.st_gid};
   bool foreign = false;
   const auto zone = [&](uint32_t id) {
-    if (id >= input_.ids.base && id - input_.ids.base < input_.ids.count) return id - input_.ids.base;
-    foreign = true;
-    return kNobody;
+    const auto known = zoneId(id);
+    foreign = foreign || !known;
+    return known.value_or(kNobody);
   };
   const std::pair<uint32_t, uint32_t> out{zone(entry.st.st_uid), zone(entry.st.st_gid)};
   if (foreign) ++foreignOwners_;
@@ -275,7 +382,7 @@ FileState Merge::layerState(const LayerEntry& entry, const std::string& name) {
   const auto& ids = input_.ids;
   FileState out = stateOf(entry.st, uid == ids.runUid ? ids.ownerUid : uid, gid == ids.runGid ? ids.ownerGid : gid);
   if (out.type == FileType::symlink) out.target = readLink(entry.directory, name);
-  out.xattrs = entry.attributes.visible;
+  out.xattrs = entry.shown;
   return out;
 }
 
@@ -286,7 +393,7 @@ Keep Merge::keepOf(const LayerEntry& entry) const {
   out.uid = uid;
   out.gid = gid;
   out.mtime = entry.st.st_mtim;
-  out.xattrs = &entry.attributes.visible;
+  out.xattrs = &entry.kept;
   return out;
 }
 

@@ -26,6 +26,7 @@ class Merge final {
   Merge(const Input& input, int base, int upper, int predecessor, KnownContents known, LayerWriter& writer, Tally& tally);
   void run(UniqueFd layer);
   bool tooDeep() const noexcept { return tooDeep_; }
+  bool tooLong() const noexcept { return tooLong_; }
   // One line for each thing that could not be carried over.
   std::vector<std::string> notes() const;
 
@@ -34,6 +35,8 @@ class Merge final {
   struct LayerEntry {
     struct stat st {};
     Attributes attributes;
+    Xattrs kept, shown;       // with ACLs: by the zone's ids, by the host's
+    bool foreignAcl = false;  // an ACL names somebody who has no id in the zone: it is in neither
     int directory = -1;
     bool fromUpper = true;
     bool whiteout() const {
@@ -52,6 +55,11 @@ class Merge final {
 
   std::vector<std::string> entries(const Frame& frame) const;
   std::optional<LayerEntry> layerEntry(int directory, const std::string& name, const std::string& path, bool upper);
+  void translateAcls(LayerEntry& entry);
+  void keepHostsAttributes(const LayerEntry& entry, Change& change);
+  bool namesStrangers(const FileState& state) const;
+  bool tooLong(const std::string& path);
+  uint64_t holeAllowance(const struct stat& st);
   void directory(Frame& frame);
   void entry(Frame& frame, const std::string& name);
   void directoryEntry(Frame& frame, const std::string& name, const LayerEntry& top, const std::optional<LayerEntry>& below,
@@ -67,6 +75,7 @@ class Merge final {
   FileState layerState(const LayerEntry& entry, const std::string& name);
   void compareContent(int base, const std::string& name, const LayerEntry& top, Change& change);
   Keep keepOf(const LayerEntry& entry) const;
+  std::optional<uint32_t> zoneId(uint32_t raw) const noexcept;
   std::pair<uint32_t, uint32_t> zoneIds(const LayerEntry& entry) const;
   void checkCancelled();
 
@@ -76,9 +85,18 @@ class Merge final {
   LayerWriter& writer_;
   Tally& tally_;
   uint64_t visited_ = 0;
-  bool tooDeep_ = false;
+  uint64_t holesLeft_;
+  bool tooDeep_ = false, tooLong_ = false;
   mutable uint64_t foreignOwners_ = 0;
-  uint64_t acls_ = 0, specials_ = 0;
+  const bool userAttributes_, accessLists_;  // can the task's layer hold them?
+  uint64_t specials_ = 0;
+  // Whose attributes are the host's, whatever the layer says; with the first paths.
+  struct Kept {
+    uint64_t count = 0;
+    std::string paths;
+    void add(const std::string& path);
+    std::string text() const;
+  } acls_, unheld_;
 };
 
 }  // namespace rauha::changes

@@ -91,7 +91,8 @@ void Tally::account(const Change& c, bool add) {
 void Tally::add(Change change) {
   classify(change);
   account(change, true);
-  if (changes_.size() >= limit_)
+  textUsed_ += textBytes(change);
+  if (changes_.size() >= limit_ || textUsed_ > textBytes_)
     truncated_ = true;
   else
     changes_.push_back(std::move(change));

@@ -13,7 +13,8 @@ namespace rauha::changes {
 
 class Tally final {
  public:
-  Tally(uint64_t limit, std::span<const std::string> protectedPatterns) : limit_(limit), patterns_(protectedPatterns) {}
+  Tally(uint64_t limit, uint64_t textBytes, std::span<const std::string> protectedPatterns)
+      : limit_(limit), textBytes_(textBytes), patterns_(protectedPatterns) {}
   void add(Change change);
   // Turns pairs of the list into renames: the deleted halves leave it.
   void findRenames(int base, uint64_t bytes, uint64_t holeBytes);
@@ -21,13 +22,15 @@ class Tally final {
   void finish(ChangeSet& out);
 
   bool truncated() const noexcept { return truncated_; }
+  bool textExceeded() const noexcept { return textUsed_ > textBytes_; }
   uint64_t count() const noexcept { return totals_.count(); }
 
  private:
   void classify(Change& change) const;
   void account(const Change& change, bool add);
 
-  const uint64_t limit_;
+  const uint64_t limit_, textBytes_;
+  uint64_t textUsed_ = 0;
   const std::span<const std::string> patterns_;
   std::vector<Change> changes_;
   Totals totals_;

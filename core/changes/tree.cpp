@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "core/base/acl.h"
 #include "core/base/error.h"
 #include "core/base/utf8.h"
 
@@ -160,12 +161,13 @@ Attributes readAttributes(int directory, const std::string& name, const struct s
       out.visible.emplace_back(key, value(path, key, name));
     else if (key == "security.capability")
       out.visible.emplace_back(key, normalCapability(value(path, key, name), capabilityRoot));
-    else if (key == "system.posix_acl_access" || key == "system.posix_acl_default")
-      out.acl = true;
+    else if (isAcl(key))
+      out.acls.emplace_back(key, value(path, key, name));
     else if (key.starts_with(kOverlay))
       readOverlay(out, key, value(path, key, name));
   }
   std::sort(out.visible.begin(), out.visible.end());
+  std::sort(out.acls.begin(), out.acls.end());
   return out;
 }
 

@@ -19,8 +19,8 @@ namespace rauha::changes {
 using Xattrs = std::vector<std::pair<std::string, std::string>>;
 
 struct Attributes {
-  Xattrs visible;    // user.* and security.capability, sorted by name
-  bool acl = false;  // has a POSIX ACL
+  Xattrs visible;  // user.* and security.capability, sorted by name
+  Xattrs acls;     // POSIX ACLs (acl.h), with the ids as this file system has them
   // Of overlayfs, trusted.overlay.…:
   bool whiteout = false, opaque = false;
   bool copiedUp = false;      // "origin": was made from a file of the lower layer

@@ -14,7 +14,8 @@ namespace rauha::rpc {
 namespace {
 
 constexpr uint32_t kMostChanges = 1000;
-constexpr unsigned kMostFiles = 4;  // descriptors that one message carries
+constexpr uint64_t kMostWords = (4 << 20) / sizeof(capnp::word);  // of one answer, but for one change at least
+constexpr unsigned kMostFiles = 4;                                // descriptors that one message carries
 
 class ChangeSetReaderServer final : public schema::ChangeSetReader::Server {
  public:
@@ -43,7 +44,13 @@ class ChangeSetReaderServer final : public schema::ChangeSetReader::Server {
     const auto all = manifest_.get().getChanges();
     const uint64_t first = std::min<uint64_t>(params.getFirst(), all.size());
     const uint32_t asked = params.getLimit() == 0 ? kMostChanges : std::min(params.getLimit(), kMostChanges);
-    const auto count = static_cast<unsigned>(std::min<uint64_t>(asked, all.size() - first));
+    auto count = static_cast<unsigned>(std::min<uint64_t>(asked, all.size() - first));
+    // Attributes and paths are as long as a task made them.
+    uint64_t words = 0;
+    for (unsigned i = 0; i < count; ++i) {
+      words += all[static_cast<unsigned>(first) + i].totalSize().wordCount;
+      if (words > kMostWords) count = std::max(i, 1U);
+    }
     auto out = context.getResults().initChanges(count);
     for (unsigned i = 0; i < count; ++i) out.setWithCaveats(i, all[static_cast<unsigned>(first) + i]);
     return kj::READY_NOW;

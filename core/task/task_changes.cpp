@@ -2,8 +2,11 @@
 
 #include <sys/stat.h>
 
+#include <atomic>
+
 #include "core/base/clock.h"
 #include "core/base/error.h"
+#include "core/base/fd.h"
 #include "core/base/schema_error.h"
 #include "core/changes/change_set_message.h"
 #include "core/image/rootfs_plan.h"
@@ -63,6 +66,8 @@ std::vector<UniqueFd> TaskChanges::lower() const {
 }
 
 Task<void> TaskChanges::attach(schema::Agent::Client agent, std::string containerId, uint32_t idBase, uint32_t idCount) {
+  // From here on the host's tree is to stand still: the task runs next.
+  if (!previous_) startedNs_ = realNs();
   auto call = agent.writableLayerRequest();
   call.setContainerId(containerId);
   call.setTarget(image::kWorkspace);
@@ -97,24 +102,43 @@ changes::ChangeSet TaskChanges::describeFailure(const std::string& why) const {
   return set;
 }
 
+// What the worker needs, owned by it: whoever awaits it may be dropped while it runs, and it must not wait for that.
+struct TaskChanges::Work {
+  changes::Input input;
+  UniqueFd upper, base, predecessor, destination;
+  std::atomic<bool> dropped = false;
+};
+
+std::shared_ptr<TaskChanges::Work> TaskChanges::work(int destination) const {
+  auto out = std::make_shared<Work>();
+  out->upper = duplicate(upper_.get());
+  out->base = duplicate(repo_.get());
+  if (previous_) out->predecessor = duplicate(previous_->layer.get());
+  out->destination = duplicate(destination);
+  auto& input = out->input;
+  input.upper = out->upper.get();
+  input.base = out->base.get();
+  input.predecessor = out->predecessor.get();
+  input.destination = out->destination.get();
+  input.basePath = repoPath_;
+  input.startedNs = startedNs_;
+  input.ids = ids_;
+  input.from = from_;
+  input.cancelled = [work = out.get()] { return work->dropped.load(); };
+  return out;
+}
+
 Task<void> TaskChanges::collect(std::vector<std::string> notes) {
   if (!upper_) co_return;
   std::optional<changes::Destination> destination;
   std::string problem;
   try {
     destination = services_.store.begin(taskId_);
-    changes::Input input;
-    input.upper = upper_.get();
-    input.base = repo_.get();
-    if (previous_) input.predecessor = previous_->layer.get();
-    input.destination = destination->directory.get();
-    input.basePath = repoPath_;
-    input.startedNs = startedNs_;
-    input.ids = ids_;
-    services_.store.prepare(input);
-    input.from = from_;
-    input.notes = std::move(notes);
-    auto collecting = services_.workers.run([&input] { return changes::collect(input); });
+    const auto work = this->work(destination->directory.get());
+    const Defer dropped([&work] { work->dropped = true; });
+    services_.store.prepare(work->input);
+    work->input.notes = std::move(notes);
+    auto collecting = services_.workers.run([work] { return changes::collect(work->input); });
     set_ = co_await kj::mv(collecting);
     services_.store.commit(std::move(*destination), *set_);
     destination.reset();

@@ -9,6 +9,7 @@
 #include <schemas/agent.capnp.h>
 #include <schemas/task.capnp.h>
 
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -48,6 +49,8 @@ class TaskChanges final {
   void write(schema::ChangeSet::Builder out) const;
 
  private:
+  struct Work;
+  std::shared_ptr<Work> work(int destination) const;
   void openPredecessor(const rpc::Peer& peer);
   changes::ChangeSet describeFailure(const std::string& why) const;
 

@@ -82,9 +82,9 @@ struct Outcome {
 interface Agent {
   hello @0 (version :Text) -> (version :Text, zoneId :Text, pid :Int32);
 
-  create @1 (spec :Container.ContainerSpec) -> (process :Process, pid :Int32, outcome :Outcome, layers :Layers, stages :List(Stage));
+  create @1 (spec :Container.ContainerSpec, progress :Common.CopyProgress) -> (process :Process, pid :Int32, outcome :Outcome, layers :Layers, stages :List(Stage));
   # Builds the root and a process that is blocked before its exec. `pid` is the host's. `process` is null unless outcome is ok.
-  # The descriptors of the spec are taken over.
+  # The descriptors of the spec are taken over. `progress` is told only of trees that have to be copied; null: nobody looks.
 
   exec @2 (containerId :Text, spec :Container.ProcessSpec) -> (process :Process, pid :Int32, outcome :Outcome);
   # A further process in a container that was created before.

@@ -87,7 +87,7 @@ interface TaskHandle {
 interface ChangeSetReader {
   # A kept change set. It stays readable while the capability lives, also when the task is deleted meanwhile.
   info @0 () -> (set :Changes.ChangeSet, count :UInt64);           # without `changes`; count: how many there are
-  changes @1 (first :UInt64, limit :UInt32) -> (changes :List(Changes.Change));   # in order of paths; at most 1000 at once
+  changes @1 (first :UInt64, limit :UInt32) -> (changes :List(Changes.Change));   # in order of paths; at most 1000 at once, and 4 MiB
   open @2 (paths :List(Data)) -> (files :List(Common.Descriptor), errors :List(Text));
   # New contents: regular files of the layer, read-only, at most 4 at once. A path that is none has a null capability and its error's text.
 }
@@ -99,10 +99,10 @@ interface EventStream {
 interface Rauha {
   hello @0 (clientVersion :Text) -> (server :ServerInfo);
 
-  sandbox @1 (request :Task.SandboxRequest, stdout :Common.ByteSink, stderr :Common.ByteSink, trace :Bool)
+  sandbox @1 (request :Task.SandboxRequest, stdout :Common.ByteSink, stderr :Common.ByteSink, trace :Bool, progress :Common.CopyProgress)
       -> (task :TaskHandle, stdin :Common.ByteSink);
   # Returns at once. Sinks may be null: output then only goes into the result. `stdin` accepts bytes from the start and passes them on
-  # when the process runs; it is null unless request.stdin.
+  # when the process runs; it is null unless request.stdin. `progress` may be null; it hears only of a repository that has to be copied.
 
   createZone @2 (name :Text, policyToml :Text, policySource :Text) -> (outcome :Agent.Outcome, zone :Zone.ZoneInfo);
   listZones @3 () -> (outcome :Agent.Outcome, zones :List(Zone.ZoneInfo));

@@ -58,6 +58,12 @@ interface ByteSink {
   end @1 ();                         # no more bytes; dropping the capability without `end` means "aborted"
 }
 
+interface CopyProgress {
+  # How far the copy of a repository is that could not be mounted. The first report comes before the first file, the last one is `done`;
+  # between them a few a second. Answers are not waited for.
+  report @0 (files :UInt64, bytes :UInt64, done :Bool);
+}
+
 interface Descriptor {
   # An open file descriptor, passed beside the message (SCM_RIGHTS). Unix sockets only.
 }

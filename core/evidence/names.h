@@ -30,6 +30,9 @@ inline constexpr std::string_view kTaskPidsRefused = "task.pids_refused";   // f
 inline constexpr std::string_view kTaskOutputTruncated =
     "task.output_truncated";  // more output than the policy keeps; attributes: stream, bytes, kept
 
+inline constexpr std::string_view kRepositoryCopying =
+    "repository.copying";  // it cannot be mounted and is copied, at the start and every ten seconds; attributes: files, bytes
+
 // Policy.
 inline constexpr std::string_view kPolicyRefused =
     "policy.refused";  // a request the policy does not allow; attributes: object, allowing_line

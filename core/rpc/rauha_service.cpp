@@ -244,6 +244,7 @@ class RauhaServer final : public schema::Rauha::Server {
     out.peer = peer_;
     if (params.hasStdout()) out.stdoutSink = params.getStdout();
     if (params.hasStderr()) out.stderrSink = params.getStderr();
+    if (params.hasProgress()) out.copyProgress = params.getProgress();
     return out;
   }
 

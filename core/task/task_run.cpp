@@ -181,6 +181,16 @@ kj::Promise<void> TaskRun::silence() {
   return service_.timer_.afterDelay(kShimWorkPatience).exclusiveJoin(kj::mv(hurried));
 }
 
+// As silence(), but a copy may take as long as it is heard of.
+Task<void> TaskRun::copySilence(const CopyWatch& watch) {
+  const int64_t patience = kShimWorkPatience / kj::NANOSECONDS;
+  int64_t left = patience;
+  while (left > 0) {
+    co_await service_.timer_.afterDelay(left * kj::NANOSECONDS);
+    left = watch.heardNs() == 0 ? 0 : watch.heardNs() + patience - monotonicNs();
+  }
+}
+
 Task<void> TaskRun::createContainer() {
   auto container = containerRequest();
   auto call = agent().createRequest();
@@ -188,8 +198,15 @@ Task<void> TaskRun::createContainer() {
   auto descriptors = image::buildContainerSpec(spec, *image_, imageConfig_, policy_->get(), container);
   auto list = spec.initDescriptors(static_cast<unsigned>(descriptors.size()));
   for (unsigned i = 0; i < list.size(); ++i) list.set(i, kj::heap<DescriptorServer>(std::move(descriptors[i])));
+  const CopyWatch copying(kj::mv(task_->request.copyProgress), [this](const CopyWatch::Report& report) {
+    emit(names::kRepositoryCopying, Severity::notice, "the repository is copied: its file system cannot be id-mapped",
+         {{"files", std::to_string(report.files)}, {"bytes", std::to_string(report.bytes)}});
+  });
+  if (changes_) call.setProgress(copying.capability());
   kj::Promise<capnp::Response<schema::Agent::CreateResults>> creating = call.send();
-  auto patient = answered(kj::mv(creating), silence());
+  auto hurried = task_->cancelRequested_.addBranch().then([this] { return service_.timer_.afterDelay(kShimPatience); });
+  kj::Promise<void> silent = copySilence(copying);
+  auto patient = answered(kj::mv(creating), silent.exclusiveJoin(kj::mv(hurried)));
   auto created = co_await kj::mv(patient);
   throwOnError(created.getOutcome());
   process_ = created.getProcess();

@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 
+#include "core/task/copy_watch.h"
 #include "core/task/task_changes.h"
 #include "core/task/task_service.h"
 
@@ -30,6 +31,7 @@ class TaskRun final {
   Task<void> endZone(End why);
   Task<bool> askToEnd(End why);
   kj::Promise<void> silence();
+  Task<void> copySilence(const CopyWatch& watch);
   Task<void> cleanUp();
   void finish(std::optional<Error> failure);
   void writeIdentity(schema::TaskResult::Builder out);

@@ -41,6 +41,7 @@ struct TaskRequest {
   rpc::Peer peer;
   std::optional<Error> refusal;  // the request could not be taken as it was: the task ends with this, and nothing is built
   kj::Maybe<schema::ByteSink::Client> stdoutSink, stderrSink;
+  kj::Maybe<schema::CopyProgress::Client> copyProgress;
 };
 
 // One task that runs. Shared by the service and the client's handle.

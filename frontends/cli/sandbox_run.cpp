@@ -87,6 +87,7 @@ SandboxRun::SandboxRun(kj::AsyncIoContext& io, Connection& connection, const San
       options_(options),
       inputs_(inputs),
       signals_(signals),
+      copyLine_(STDERR_FILENO),
       signalObserver_(kj::heap<kj::UnixEventPort::FdObserver>(io.unixEventPort, signals.fd(), kj::UnixEventPort::FdObserver::OBSERVE_READ)),
       givenUp_(kj::newPromiseAndFulfiller<void>()),
       input_(kj::READY_NOW),
@@ -153,6 +154,7 @@ Task<void> SandboxRun::perform() {
     call.setStdout(sinkFor(out_, STDOUT_FILENO));
     if (!options_.terminal) call.setStderr(sinkFor(err_, STDERR_FILENO));
   }
+  if (!options_.json) call.setProgress(copyLine_.capability());
   call.setTrace(options_.trace);
   auto answer = call.send();
   auto task = answer.getTask();

@@ -15,6 +15,7 @@
 #include "core/base/coro.h"
 #include "frontends/cli/byte_stream.h"
 #include "frontends/cli/connection.h"
+#include "frontends/cli/copy_line.h"
 #include "frontends/cli/inputs.h"
 #include "frontends/cli/sandbox_options.h"
 #include "frontends/cli/signals.h"
@@ -65,6 +66,7 @@ class SandboxRun final {
   const SandboxInputs& inputs_;
   Signals& signals_;
   std::shared_ptr<Sink> out_, err_;
+  CopyLine copyLine_;
   kj::Own<ByteOutput> jsonReader_;  // with --json: only watches whether somebody still wants the document
   kj::Own<kj::UnixEventPort::FdObserver> signalObserver_;
   kj::Maybe<schema::TaskHandle::Client> task_;

@@ -5,6 +5,8 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <functional>
+#include <memory>
 
 #include "core/base/error.h"
 #include "core/base/schema_error.h"
@@ -73,6 +75,20 @@ void writeLayers(schema::Layers::Builder out, const Armed& armed) {
   for (unsigned i = 0; i < names.size(); ++i) list.set(i, names[i]);
   auto notes = out.initNotes(static_cast<unsigned>(armed.notes.size()));
   for (unsigned i = 0; i < armed.notes.size(); ++i) notes.set(i, armed.notes[i]);
+}
+
+// One call at a time: when the answer is late, what lies between is left out.
+std::function<void(const Copying&)> copyReporter(schema::CopyProgress::Client client) {
+  auto sending = std::make_shared<bool>(false);
+  return [client = std::make_shared<schema::CopyProgress::Client>(kj::mv(client)), sending](const Copying& copying) {
+    if (*sending && !copying.done) return;
+    *sending = true;
+    auto call = client->reportRequest();
+    call.setFiles(copying.files);
+    call.setBytes(copying.bytes);
+    call.setDone(copying.done);
+    call.send().ignoreResult().then([sending] { *sending = false; }, [](kj::Exception&&) {}).detach([](kj::Exception&&) {});
+  };
 }
 
 }  // namespace
@@ -159,6 +175,7 @@ Task<void> AgentServer::createContainer(CreateContext context) {
                   "zone " + zone_.id + " was made without the filter against set-user-ID bits, a host directory cannot be writable in it",
                   "make a new zone for a writable repository");
     auto process = adopt(spawnContainer({zone_, groups_, noSuid}, root, plan, prepareRoot(root, descriptors)), plan);
+    if (context.getParams().hasProgress()) process->watchCopying(copyReporter(context.getParams().getProgress()));
     const Ready ready = co_await process->ready();
     containers_[id] =
         Container{process, takeLayers(*process, root), ready.hostUid, ready.hostGid, noSuid, static_cast<int>(ready.armed.landlockAbi)};

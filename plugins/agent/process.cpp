@@ -55,6 +55,11 @@ Task<std::string> Process::nextReport() {
       co_await controlEvents_.whenBecomesReadable();
       continue;
     }
+    const auto copying = started_ ? std::nullopt : decodeCopying(received->text);
+    if (copying) {
+      if (copying_) copying_(*copying);
+      continue;
+    }
     if (received->descriptors.empty()) co_return std::move(received->text);
     const char tag = received->text.empty() ? '\0' : received->text[0];
     if (tag == kTagTerminal) takeTerminal(std::move(received->descriptors[0]));

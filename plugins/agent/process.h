@@ -6,6 +6,7 @@
 
 #include <kj/async-unix.h>
 
+#include <functional>
 #include <memory>
 
 #include "core/base/coro.h"
@@ -27,6 +28,8 @@ class Process final {
   ~Process() noexcept(false) {}
   KJ_DISALLOW_COPY(Process);
 
+  // Who is told while a tree is copied for the process; before ready().
+  void watchCopying(std::function<void(const Copying&)> watch) { copying_ = std::move(watch); }
   // Resolves when the process is armed and blocked; throws what went wrong (then it is dead, or dies at once).
   Task<Ready> ready();
   // Lets it exec; throws class "command" when exec fails.
@@ -60,6 +63,7 @@ class Process final {
   bool terminal_, stdinOpen_, started_ = false, alive_ = true;
   Ended ended_;
   UniqueFd ruleset_, master_;
+  std::function<void(const Copying&)> copying_;
   std::vector<UniqueFd> writableLayers_;
   kj::UnixEventPort::FdObserver controlEvents_, deathEvents_;
   std::unique_ptr<OutputPump> out_, err_;

@@ -54,6 +54,23 @@ std::string encodeReady(const Ready& ready) {
   return out;
 }
 
+void sendCopying(int socket, const Copying& copying) noexcept {
+  const uint64_t numbers[3] = {copying.files, copying.bytes, copying.done ? 1u : 0u};
+  char message[1 + sizeof numbers] = {'C'};
+  std::memcpy(message + 1, numbers, sizeof numbers);
+  (void)::send(socket, message, sizeof message, (copying.done ? 0 : MSG_DONTWAIT) | MSG_NOSIGNAL);
+}
+
+std::optional<Copying> decodeCopying(std::string_view message) {
+  if (message.empty() || message[0] != 'C') return std::nullopt;
+  Cursor in(message.substr(1));
+  Copying out;
+  out.files = in.number();
+  out.bytes = in.number();
+  out.done = in.number() != 0;
+  return out;
+}
+
 std::string encodeError(const Error& error) {
   std::string out = "E";
   putNumber(out, static_cast<uint64_t>(error.code()));

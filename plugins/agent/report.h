@@ -30,6 +30,15 @@ struct Ready {
 
 inline constexpr size_t kMaxReport = 32 * 1024;
 
+// Before "ready": how far the copy of a repository is. Sent without waiting (but the last one): what does not fit into the socket is lost.
+struct Copying {
+  uint64_t files = 0, bytes = 0;
+  bool done = false;
+};
+void sendCopying(int socket, const Copying& copying) noexcept;
+// Empty: the message is of another kind. Throws Code::internal when it is malformed.
+std::optional<Copying> decodeCopying(std::string_view message);
+
 std::string encodeReady(const Ready& ready);
 std::string encodeError(const Error& error);
 // One message; throws the Error that it carries, or Code::internal for anything malformed.

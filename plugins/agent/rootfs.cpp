@@ -36,8 +36,8 @@ std::string normalized(const std::string& path) {
 
 }  // namespace
 
-RootBuilder::RootBuilder(const Zone& zone, const RootPlan& plan, const ProcessPlan& process, PreparedRoot prepared)
-    : zone_(zone), plan_(plan), process_(process), prepared_(std::move(prepared)), last_(monotonicNs()) {
+RootBuilder::RootBuilder(const Zone& zone, const RootPlan& plan, const ProcessPlan& process, PreparedRoot prepared, CopyReport copying)
+    : zone_(zone), plan_(plan), process_(process), prepared_(std::move(prepared)), copying_(std::move(copying)), last_(monotonicNs()) {
   for (const auto& m : plan_.mounts) tmpPlanned_ = tmpPlanned_ || normalized(m.target) == "/tmp";
 }
 

@@ -17,6 +17,7 @@
 #include "core/base/fd.h"
 #include "plugins/agent/plan.h"
 #include "plugins/agent/root_dir.h"
+#include "plugins/agent/tree_copy.h"
 #include "plugins/agent/user.h"
 #include "plugins/agent/zone.h"
 
@@ -43,7 +44,8 @@ PreparedRoot prepareRoot(const RootPlan& plan, const std::vector<UniqueFd>& desc
 
 class RootBuilder final {
  public:
-  RootBuilder(const Zone& zone, const RootPlan& plan, const ProcessPlan& process, PreparedRoot prepared);
+  // copying: told of a tree that has to be copied.
+  RootBuilder(const Zone& zone, const RootPlan& plan, const ProcessPlan& process, PreparedRoot prepared, CopyReport copying);
   // Returns with the working directory and root being the new root, the old one gone. Records stages.
   void build();
   const User& user() const noexcept { return user_; }
@@ -88,6 +90,7 @@ class RootBuilder final {
   const RootPlan& plan_;
   const ProcessPlan& process_;
   PreparedRoot prepared_;
+  const CopyReport copying_;
   UniqueFd staging_;
   std::string scratch_;  // where writable layers go, relative to the staging area: "" or "s/"
   std::unique_ptr<RootDir> root_;

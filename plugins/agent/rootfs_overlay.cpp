@@ -27,7 +27,7 @@ void RootBuilder::copyBase(const MountPlan& m, int source, const std::string& na
   const UniqueFd copy =
       sys::openat2(staging_.get(), path.c_str(), O_RDONLY | O_DIRECTORY, 0, kBeneath, "open the copy of " + m.source.name());
   const CopyCounts counts =
-      copyTree(source, copy.get(), {m.source.hostUid, m.source.hostGid, zone_.hostId(user_.uid), zone_.hostId(user_.gid)});
+      copyTree(source, copy.get(), {m.source.hostUid, m.source.hostGid, zone_.hostId(user_.uid), zone_.hostId(user_.gid)}, copying_);
   std::string note = "repository: copied (" + std::to_string(counts.files) + " files, " + std::to_string(counts.bytes) +
                      " bytes), its file system cannot be id-mapped";
   if (counts.leftOut > 0) note += "; " + std::to_string(counts.leftOut) + " FIFOs, sockets or devices were left out";

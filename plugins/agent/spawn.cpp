@@ -240,7 +240,10 @@ class InZonePids {
 // Everything the builder holds is closed on return: the open-file limit that follows may be small. Returns the Landlock ruleset.
 UniqueFd buildRoot(const SpawnContext& context, const RootPlan& root, const ProcessPlan& process, PreparedRoot prepared, const Wires& w,
                    Ready& ready, User& user, int& abi) {
-  RootBuilder builder(context.zone, root, process, std::move(prepared));
+  const auto copying = [&w](const CopyCounts& counts, bool done) {
+    sendCopying(w.processControl.get(), {counts.files, counts.bytes, done});
+  };
+  RootBuilder builder(context.zone, root, process, std::move(prepared), copying);
   builder.build();
   for (const auto& s : builder.stages()) ready.stages.push_back(s);
   UniqueFd ruleset = builder.makeLandlockRuleset(abi);

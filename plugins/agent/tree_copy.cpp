@@ -14,6 +14,8 @@
 #include <string>
 #include <vector>
 
+#include "core/base/acl.h"
+#include "core/base/clock.h"
 #include "core/base/error.h"
 #include "core/base/fd.h"
 
@@ -22,6 +24,7 @@ namespace {
 
 constexpr size_t kMaxDepth = 256;  // descriptors are held per level
 constexpr id_t kNobody = 65534;
+constexpr int64_t kReportNs = 250'000'000;
 
 [[noreturn]] void failed(const std::string& what, const std::string& name, int error = errno) {
   if (error == ENOSPC || error == EDQUOT)
@@ -49,7 +52,11 @@ Directory list(int fd, const std::string& name) {
 
 class Copier {
  public:
-  explicit Copier(const CopyOwner& owner) : owner_(owner) {}
+  Copier(const CopyOwner& owner, const CopyReport& progress) : owner_(owner), progress_(progress) { report(false); }
+  void report(bool done) {
+    reportedNs_ = monotonicNs();
+    progress_(counts_, done);
+  }
   const CopyCounts& counts() const noexcept { return counts_; }
 
   void directory(int from, int to, const std::string& name, size_t depth) {
@@ -82,15 +89,25 @@ class Copier {
   }
 
   // The scratch may not know them (tmpfs before Linux 6.6): then they are absent, as a zone may see it anywhere.
-  static void attributes(int from, int to) {
+  void attributes(int from, int to) const {
     std::vector<char> names(64 * 1024), value(64 * 1024);
     const ssize_t size = ::flistxattr(from, names.data(), names.size());
     for (ssize_t at = 0; at < size; at += static_cast<ssize_t>(std::strlen(names.data() + at)) + 1) {
       const char* name = names.data() + at;
-      if (std::strncmp(name, "user.", 5) != 0) continue;
+      const bool acl = isAcl(name);
+      if (std::strncmp(name, "user.", 5) != 0 && !acl) continue;
       const ssize_t length = ::fgetxattr(from, name, value.data(), value.size());
-      if (length >= 0) (void)::fsetxattr(to, name, value.data(), static_cast<size_t>(length), 0);
+      if (length < 0) continue;
+      std::string content(value.data(), static_cast<size_t>(length));
+      if (!acl || ofTheZone(content)) (void)::fsetxattr(to, name, content.data(), content.size(), 0);
     }
+  }
+
+  // A list that names others has no meaning there.
+  bool ofTheZone(std::string& acl) const {
+    const auto user = [this](uint32_t& id) { return id == owner_.fromUid && (id = owner_.uid, true); };
+    const auto group = [this](uint32_t& id) { return id == owner_.fromGid && (id = owner_.gid, true); };
+    return translateAcl(acl, user, group);
   }
 
   void copyEntry(int from, int to, const std::string& name, size_t depth) {
@@ -125,6 +142,7 @@ class Copier {
       ++counts_.leftOut;
       return;
     }
+    reportWhenDue();
     const UniqueFd target(::openat(to, name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
     if (!target) failed("make", name);
     content(source.get(), target.get(), st.st_size, name);
@@ -161,6 +179,7 @@ class Copier {
         done += put;
       }
       at += got;
+      reportWhenDue();
       counts_.bytes += static_cast<uint64_t>(got);
     }
   }
@@ -176,21 +195,28 @@ class Copier {
     ++counts_.files;
   }
 
+  void reportWhenDue() {
+    if (monotonicNs() - reportedNs_ >= kReportNs) report(false);
+  }
+
   const CopyOwner& owner_;
+  const CopyReport& progress_;
+  int64_t reportedNs_ = 0;
   CopyCounts counts_;
   std::vector<char> buffer_;
 };
 
 }  // namespace
 
-CopyCounts copyTree(int from, int to, const CopyOwner& owner) {
+CopyCounts copyTree(int from, int to, const CopyOwner& owner, const CopyReport& progress) {
   struct stat st;
   const UniqueFd source(::openat(from, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)),
       target(::openat(to, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!source || !target || ::fstat(source.get(), &st) != 0) failed("open", "the top");
-  Copier copier(owner);
+  Copier copier(owner, progress);
   copier.directory(source.get(), target.get(), "the top", 0);
   copier.metadata(source.get(), target.get(), st, "the top");
+  copier.report(true);
   return copier.counts();
 }
 

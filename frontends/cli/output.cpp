@@ -44,6 +44,20 @@ void appendEscaped(std::string& out, unsigned char c) {
   out += escaped;
 }
 
+// Characters that make a terminal show text in another order than it is: a name, or a line of a diff, would read as something else.
+// Null: it is none.
+const char* reordering(std::string_view three) noexcept {
+  static constexpr struct {
+    std::string_view bytes;
+    const char* escaped;
+  } kAll[] = {{"\xE2\x80\xAA", "\\u202a"}, {"\xE2\x80\xAB", "\\u202b"}, {"\xE2\x80\xAC", "\\u202c"},
+              {"\xE2\x80\xAD", "\\u202d"}, {"\xE2\x80\xAE", "\\u202e"}, {"\xE2\x81\xA6", "\\u2066"},
+              {"\xE2\x81\xA7", "\\u2067"}, {"\xE2\x81\xA8", "\\u2068"}, {"\xE2\x81\xA9", "\\u2069"}};
+  for (const auto& one : kAll)
+    if (three == one.bytes) return one.escaped;
+  return nullptr;
+}
+
 }  // namespace
 
 void writeFully(int fd, std::string_view bytes, std::string_view what) {
@@ -75,6 +89,9 @@ std::string printable(std::string_view text) {
     } else if (c == 0xc2 && next >= 0x80 && next <= 0x9f) {  // U+0080..U+009F: eight-bit control characters
       appendEscaped(out, static_cast<unsigned char>(next));
       ++i;
+    } else if (const char* escaped = reordering(std::string_view(utf8).substr(i, 3))) {
+      out += escaped;
+      i += 2;
     } else {
       out += static_cast<char>(c);
     }

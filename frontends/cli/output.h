@@ -14,7 +14,8 @@ namespace rauha::cli {
 // Writes everything, also to a non-blocking descriptor. Throws osError of class "task" ("write to standard output: …").
 void writeFully(int fd, std::string_view bytes, std::string_view what);
 
-// UTF-8 without control characters: what is not text becomes U+FFFD, a control character its \xNN form; a line break a blank.
+// UTF-8 without control characters: what is not text becomes U+FFFD, a control character its \xNN form, and one
+// that changes the direction of text its \uNNNN form; a line break a blank.
 std::string printable(std::string_view text);
 
 enum class Colour { none, red, green, yellow, dim, bold };

@@ -1,15 +1,19 @@
 """What a task did to its repository: untouched on the host, shown by `diff`, brought in by `apply`, gone on from with `--from`."""
 
 import base64
+import json
 import os
-import random
 import shutil
 import stat
 import subprocess
 
 import pytest
 
+from support.repositories import listing, snapshot
 from support.waiting import eventually
+
+# Which random tasks are played: RAUHA_SEEDS=100-199 for others. A seed is part of its test's name.
+FIRST, LAST = (int(number) for number in os.environ.get("RAUHA_SEEDS", "0-11").split("-"))
 
 
 def shell(script):
@@ -37,36 +41,6 @@ def repo(tmp_path):
         for name in [*children, *names]:
             os.utime(os.path.join(directory, name), ns=(10**18, 10**18 + 5), follow_symlinks=False)
     return path
-
-
-def listing(top, times=True, owners=True):
-    """Everything below `top` that apply promises to reproduce, the top itself left out."""
-    found = {}
-    top = os.fsencode(top)
-    for directory, children, names in os.walk(top):
-        for name in children + names:
-            path = os.path.join(directory, name)
-            status = os.lstat(path)
-            kind = stat.S_IFMT(status.st_mode)
-            entry = {"kind": kind, "mode": 0 if kind == stat.S_IFLNK else stat.S_IMODE(status.st_mode)}
-            if owners:
-                entry["owner"] = (status.st_uid, status.st_gid)
-            if times:
-                entry["mtime"] = status.st_mtime_ns
-            if kind == stat.S_IFLNK:
-                entry["target"] = os.readlink(path)
-            elif kind == stat.S_IFREG:
-                with open(path, "rb") as file:
-                    entry["content"] = file.read()
-            if kind != stat.S_IFLNK:
-                entry["xattrs"] = {n: os.getxattr(path, n) for n in os.listxattr(path) if n.startswith("user.")}
-            found[os.path.relpath(path, top)] = entry
-    return found
-
-
-def snapshot(repo):
-    """Also what must not change at all: inodes and change times."""
-    return {path: (os.lstat(path).st_ino, os.lstat(path).st_ctime_ns) for path in [repo, *repo.rglob("*")]}
 
 
 def task(rauha, repo, *command, options=(), status="succeeded"):
@@ -211,24 +185,73 @@ def test_large_and_sparse(rauha, repo):
     assert found.st_size == 2 << 30 and found.st_blocks * 512 < 1 << 20
 
 
-def random_script(seed):
-    """Operations that any shell understands, reproducible by their seed; failing ones are part of it."""
-    pick = random.Random(seed)
-    names = ["a", "b", "README", "src", "src/a.c", "src/deep", "src/deep/b.c", "old", "old/x", "link", "new/x", "new", "'s p'", "run.sh"]
-    lines = []
-    for _ in range(30):
-        a, b = pick.choice(names), pick.choice(names)
-        if f"{b}/".startswith(f"{a}/"):  # a directory copied into itself: what comes of it depends on the order of its entries
-            b = "elsewhere"
-        lines.append(pick.choice([
-            f"echo {pick.random()} > {a}", f"echo {pick.random()} >> {a}", f"mkdir -p {a}", f"rm -rf {a}", f"mv -T {a} {b}", f"cp -a {a} {b}",
-            f"ln -sfn {b} {a}", f"chmod {pick.choice(['600', '644', '755', '700'])} {a}", f"rmdir {a}", f"touch {a}"]) + " 2>/dev/null || :")
-    return "\n".join(lines)
+# Plays a seed's operations, failing ones included, and prints the tree that comes of them as the task sees it.
+RANDOM_TASK = """
+import hashlib, json, os, random, shutil, stat, sys
+pick = random.Random(int(sys.argv[1]))
+NAMES = ["a", "b", "README", "src", "src/a.c", "src/deep", "src/deep/b.c", "old", "old/x", "link", "new/x", "new", "s p", "run.sh", "-rf", "n\\nl", b"\\xff".decode("utf-8", "surrogateescape"), "data.bin"]
+
+def text():
+    return "".join(pick.choice(("one\\n", "two\\n", "three", "\\0", "")) for _ in range(pick.randrange(6)))
+
+def write(path, mode):
+    with open(path, mode) as file:
+        file.write(text())
+
+def remove(path):
+    shutil.rmtree(path) if os.path.isdir(path) and not os.path.islink(path) else os.unlink(path)
+
+def link(path, other):
+    if os.path.lexists(path):
+        os.unlink(path)
+    os.symlink(other, path)
+
+def act():
+    a, b = pick.choice(NAMES), pick.choice(NAMES)
+    pick.choice((lambda: write(a, "w"), lambda: write(a, "a"), lambda: os.makedirs(a), lambda: remove(a), lambda: shutil.move(a, b),
+                 lambda: shutil.copy2(a, b), lambda: link(a, b), lambda: os.chmod(a, pick.choice((0o600, 0o644, 0o755, 0o700))), lambda: os.rmdir(a),
+                 lambda: os.utime(a, ns=(1, pick.randrange(10**18))), lambda: os.setxattr(a, "user." + pick.choice("xy"), text().encode()),
+                 lambda: os.removexattr(a, "user.x"), lambda: os.link(a, b), lambda: os.truncate(a, pick.randrange(5000))))()
+
+for _ in range(45):
+    try:
+        act()
+    except (OSError, shutil.Error):
+        pass
+
+seen = {}
+for directory, children, names in os.walk("."):
+    for name in children + names:
+        path = os.path.join(directory, name)
+        status = os.lstat(path)
+        entry = {"kind": stat.S_IFMT(status.st_mode), "mtime": status.st_mtime_ns, "owner": [status.st_uid, status.st_gid]}
+        if stat.S_ISLNK(status.st_mode):
+            entry["target"] = os.readlink(path)
+        else:
+            entry["mode"] = stat.S_IMODE(status.st_mode)
+            entry["xattrs"] = {n: os.getxattr(path, n).hex() for n in sorted(os.listxattr(path)) if n.startswith("user.")}
+        if stat.S_ISREG(status.st_mode):
+            entry["digest"] = hashlib.sha256(open(path, "rb").read()).hexdigest()
+        seen[os.path.relpath(path)] = entry
+print(json.dumps(seen, sort_keys=True))
+"""
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(FIRST, LAST + 1))
 def test_random_operations(rauha, tmp_path, repo, seed):
-    reproduce(rauha, tmp_path, repo, random_script(seed))
+    """Content, mode, owner, attributes and time of everything are those that the task saw; its patch, applied by git, says the same."""
+    twin = tmp_path / "twin"
+    subprocess.run(["cp", "-a", str(repo), str(twin)], check=True)
+    document = task(rauha, repo, "python3", "-c", RANDOM_TASK, str(seed))
+    patch = diff(rauha, document["task_id"], "--patch").stdout
+    apply(rauha, document["task_id"], "--include-protected", "--owner")
+    print_tree = RANDOM_TASK.replace("range(45)", "range(0)")
+    found = subprocess.run(["/usr/bin/python3", "-c", print_tree, str(seed)], cwd=repo, check=True, capture_output=True).stdout
+    assert json.loads(found) == json.loads(document["stdout"])
+    if patch:
+        done = subprocess.run(["git", "apply", "--whitespace=nowarn"], input=patch, cwd=twin, capture_output=True, check=False)
+        assert done.returncode == 0, (done.stderr, patch)
+    assert git_sees(twin) == git_sees(repo)
 
 
 # --- diff
@@ -267,8 +290,10 @@ def test_noise_is_one_line(rauha, repo):
     text = diff(rauha, identifier).stdout.decode()
     assert "__pycache__" in text and "m1.pyc" not in text
     assert "m1.pyc" in diff(rauha, identifier, "--all").stdout.decode()
-    apply(rauha, identifier)
-    assert (repo / "src" / "__pycache__" / "m1.pyc").exists()
+    assert apply(rauha, identifier)["counts"]["cache"] == 4, "what may run unseen is not applied unasked"
+    assert not (repo / "src" / "__pycache__").exists() and (repo / "README").read_text().endswith("x\n")
+    apply(rauha, identifier, "src/__pycache__/m1.pyc")
+    assert [path.name for path in (repo / "src" / "__pycache__").iterdir()] == ["m1.pyc"]
 
 
 # --- apply

@@ -11,6 +11,7 @@ struct Rule {
 
 constexpr std::string_view kHook = "git hook", kGitConfig = "git configuration", kAttributes = "git attributes";
 constexpr std::string_view kEditor = "editor settings", kAgent = "agent settings", kCi = "continuous integration";
+constexpr std::string_view kStart = "debugger or interpreter start-up file", kTool = "tool settings";
 constexpr std::string_view kShell = "shell start-up file", kContainer = "development container";
 
 // Compared with every component: a directory of this name protects what is below it, and a file put in its place is as suspicious.
@@ -25,6 +26,8 @@ constexpr Rule kComponents[] = {
     {".nvimrc", kEditor},
     {".lvimrc", kEditor},
     {".nvim.lua", kEditor},
+    {".helix", kEditor},
+    {".ycm_extra_conf.py", kEditor},
     {".dir-locals.el", kEditor},
     {".dir-locals-2.el", kEditor},
     {".claude", kAgent},
@@ -33,6 +36,27 @@ constexpr Rule kComponents[] = {
     {".gemini", kAgent},
     {".mcp.json", kAgent},
     {".aider.conf.yml", kAgent},
+    {".windsurf", kAgent},
+    {".windsurfrules", kAgent},
+    {".cursorrules", kAgent},
+    {".clinerules", kAgent},
+    {"claude.md", kAgent},
+    {"agents.md", kAgent},
+    {"gemini.md", kAgent},
+    {"copilot-instructions.md", kAgent},
+    {".gdbinit", kStart},
+    {".lldbinit", kStart},
+    {".pdbrc", kStart},
+    {".irbrc", kStart},
+    {".pryrc", kStart},
+    {".yarnrc", kTool},
+    {".yarnrc.yml", kTool},
+    {".npmrc", kTool},
+    {".cargo", kTool},
+    {".bazelrc", kTool},
+    {".rvmrc", "directory environment"},
+    {".mise.toml", "directory environment"},
+    {"mise.toml", "directory environment"},
     {".devcontainer", kContainer},
     {".devcontainer.json", kContainer},
     {".gitlab-ci.yml", kCi},
@@ -53,6 +77,7 @@ constexpr Rule kComponents[] = {
     {"bitbucket-pipelines.yml", kCi},
     {"jenkinsfile", kCi},
     {".husky", kHook},
+    {".githooks", kHook},
     {".pre-commit-config.yaml", kHook},
     {"lefthook.yml", kHook},
     {".lefthook.yml", kHook},
@@ -181,6 +206,25 @@ std::string_view protectedReason(std::string_view path, std::span<const std::str
   for (const auto& pattern : patterns)
     if (matches(pattern, path)) return "build file";
   return {};
+}
+
+bool linkLeavesTree(std::string_view path, std::string_view target) noexcept {
+  if (target.starts_with('/')) return true;
+  auto levels = std::count(path.begin(), path.end(), '/');
+  bool named = false;
+  while (!target.empty()) {
+    const auto name = take(target);
+    if (name == "..") {
+      if (named || levels-- == 0) return true;
+    } else if (!name.empty() && name != ".") {
+      named = true;
+    }
+  }
+  return false;
+}
+
+bool isAtOrBelow(std::string_view path, std::string_view top) noexcept {
+  return path.starts_with(top) && (path.size() == top.size() || top.empty() || path[top.size()] == '/');
 }
 
 bool isProtectedPattern(std::string_view pattern) noexcept {

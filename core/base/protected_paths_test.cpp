@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <utility>
 #include <vector>
 
 namespace rauha {
@@ -37,12 +38,30 @@ TEST(ProtectedPaths, Settings) {
   EXPECT_EQ(protectedReason(".claude/settings.json"), "agent settings");
   EXPECT_EQ(protectedReason(".devcontainer/devcontainer.json"), "development container");
   EXPECT_EQ(protectedReason(".envrc"), "directory environment");
+  EXPECT_EQ(protectedReason(".helix/languages.toml"), "editor settings");
+  EXPECT_EQ(protectedReason("src/CLAUDE.md"), "agent settings");
+  EXPECT_EQ(protectedReason(".gdbinit"), "debugger or interpreter start-up file");
+  EXPECT_EQ(protectedReason("web/.yarnrc.yml"), "tool settings");
+  EXPECT_EQ(protectedReason(".githooks/pre-commit"), "git hook");
   EXPECT_EQ(protectedReason("home/.bashrc"), "shell start-up file");
   for (const auto path : {".github/workflows/ci.yml", ".github/workflows", ".gitlab-ci.yml", ".circleci/config.yml", "Jenkinsfile",
                           "ci/jenkinsfile", ".travis.yml", ".forgejo/workflows/x", ".github/actions/own/action.yml"})
     EXPECT_EQ(protectedReason(path), "continuous integration") << path;
   for (const auto path : {".github/CODEOWNERS", "workflows/ci.yml", "src/main.c", "", "vscode/x", ".vscodex", "-rf", "a\nb", "\xFF\xFE"})
     EXPECT_EQ(protectedReason(path), "") << path;
+}
+
+TEST(ProtectedPaths, LinksOutOfTheTree) {
+  for (const auto& [path, target] : std::vector<std::pair<const char*, const char*>>{{"out.log", "/root/.bashrc"},
+                                                                                     {"cron", "../etc/cron.d"},
+                                                                                     {"a/b", "../../x"},
+                                                                                     {"a/b", "c/../../../x"},
+                                                                                     {"a/b", "c/.."},
+                                                                                     {"x", ".."}})
+    EXPECT_TRUE(linkLeavesTree(path, target)) << path << " -> " << target;
+  for (const auto& [path, target] : std::vector<std::pair<const char*, const char*>>{
+           {"a", "b"}, {"a/b", "../c"}, {"a/b", ".."}, {"a/b/c", "../../d/e"}, {"a", "./b//c"}, {"a", ""}, {"a", "...x"}})
+    EXPECT_FALSE(linkLeavesTree(path, target)) << path << " -> " << target;
 }
 
 TEST(ProtectedPaths, ConfiguredPatterns) {

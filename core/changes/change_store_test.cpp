@@ -237,6 +237,16 @@ TEST_F(ChangeStoreTest, OneTaskHasOneSet) {
   EXPECT_NE(refusal([&] { (void)changes_->begin("../../etc"); }), Code::none);
 }
 
+TEST_F(ChangeStoreTest, TheLastWithChangesIsNotTheLastAttempt) {
+  open();
+  const std::string id = keep();
+  const uint32_t owner = store_.task(id)->ownerUid;
+  const std::string attempt = task(owner);
+  EXPECT_EQ(findTask(store_, "last", owner).id, attempt);
+  EXPECT_EQ(findTask(store_, "last", owner, Last::withChanges).id, id);
+  EXPECT_EQ(findTask(store_, attempt, owner, Last::withChanges).id, attempt);
+}
+
 TEST_F(ChangeStoreTest, TasksAreFoundAsPeopleWriteThem) {
   const std::string mine = task(7), other = task(8);
   EXPECT_EQ(findTask(store_, mine, 7).id, mine);

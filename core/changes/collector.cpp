@@ -14,6 +14,7 @@
 
 #include "core/base/error.h"
 #include "core/changes/change_set_message.h"
+#include "core/changes/git_directories.h"
 #include "core/changes/host_check.h"
 #include "core/changes/merge.h"
 #include "core/changes/tally.h"
@@ -134,12 +135,13 @@ ChangeSet collect(const Input& input) {
   if (mkdirat(input.destination, "layer", 0755) != 0) throwErrno(kClass, "make the kept layer");
 
   LayerWriter writer(input.limits.layerBytes);
-  Tally tally(input.limits.changes, input.limits.textBytes, input.protectedPatterns);
+  Tally tally(input.limits.changes, input.limits.textBytes, input.protectedPatterns, hooksPathOf(base.get()));
   Merge merge(input, base.get(), upper.get(), predecessor.get(), knownOf(predecessor.get()), writer, tally);
   HostLook host(input, base.get());
   if (predecessor || !names(upper.get()).empty()) host.begin();
   merge.run(openDirectory(input.destination, "layer"));
   tally.findRenames(base.get(), input.limits.renameBytes, input.limits.holeBytes);
+  tally.protectRepositories(base.get());
   tally.finish(set);
   for (auto& note : merge.notes()) set.notes.push_back(std::move(note));
   tellOfHost(host.finish(set.totals.count() > 0), set);

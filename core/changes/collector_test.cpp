@@ -670,6 +670,49 @@ TEST_F(HostTreeTest, ARenameOfTheTasksIsNoChangeOfTheHost) {
   EXPECT_EQ(set.hostTree, HostTree::unchanged);
 }
 
+TEST_F(HostTreeTest, WhatTheTaskRenamedTheHostDidNotTake) {
+  for (const auto name : {"moved", "edited", "third"}) write(base_ + "/" + name, std::string("content of ") + name);
+  start();
+  const auto set = after([&] {
+    rename((merged_ + "/moved").c_str(), (merged_ + "/new").c_str());
+    rename((merged_ + "/edited").c_str(), (merged_ + "/other").c_str());
+    write(merged_ + "/other", "something else");
+    unlink((merged_ + "/third").c_str());
+  });
+  EXPECT_EQ(set.hostTree, HostTree::unchanged);
+  EXPECT_EQ(at(set, "new").kind, Kind::renamed);
+  EXPECT_FALSE(at(set, "new").hostChanged);
+  EXPECT_EQ(at(set, "other").kind, Kind::added);
+  EXPECT_FALSE(at(set, "other").hostChanged);
+}
+
+TEST_F(CollectorTest, WhatLeadsOutOrMakesARepositoryIsProtected) {
+  const auto set = after([&] {
+    EXPECT_EQ(symlink("/root/.bashrc", (merged_ + "/out.log").c_str()), 0);
+    EXPECT_EQ(symlink("inside", (merged_ + "/in.log").c_str()), 0);
+    for (const auto name : {"docs/objects", "docs/refs"}) makeDirectories(merged_ + "/" + name);
+    write(merged_ + "/docs/HEAD", "ref: refs/heads/main\n");
+    write(merged_ + "/docs/config", "[core]\n\tfsmonitor = false\n");
+  });
+  EXPECT_EQ(at(set, "out.log").reason, "link out of the tree");
+  EXPECT_EQ(at(set, "in.log").reason, "");
+  EXPECT_EQ(at(set, "docs/config").reason, "git configuration");
+  EXPECT_EQ(at(set, "docs/HEAD").reason, "git repository");
+  EXPECT_EQ(set.totals.protectedCount, 5u);
+}
+
+TEST_F(CollectorTest, TheHostsHooksPathIsProtected) {
+  makeDirectories(base_ + "/.git");
+  makeDirectories(base_ + "/ci/steps");
+  write(base_ + "/.git/config", "[core]\n\thooksPath = ci/steps\n");
+  const auto set = after([&] {
+    write(merged_ + "/ci/steps/pre-commit", "#!/bin/sh\n", 0755);
+    write(merged_ + "/ci/other", "x");
+  });
+  EXPECT_EQ(at(set, "ci/steps/pre-commit").reason, "git hook");
+  EXPECT_EQ(at(set, "ci/other").reason, "");
+}
+
 TEST_F(HostTreeTest, AQuietHostIsSaidToBe) {
   write(base_ + "/a", "1");
   start();

@@ -1,11 +1,13 @@
 #include "core/changes/noise.h"
 
+#include <algorithm>
+
 #include "core/base/cache_paths.h"
 
 namespace rauha::changes {
 namespace {
 
-constexpr std::string_view kIndex = ".git/index";
+constexpr std::string_view kIndex = ".git/index", kObjects = ".git/objects", kLogs = ".git/logs";
 constexpr std::string_view kFiles[] = {".coverage", ".eslintcache", ".DS_Store"};
 
 // The index of a repository, a submodule or a worktree: git refreshes what it knows about the files' times at every look.
@@ -20,10 +22,25 @@ bool isGitIndex(std::string_view path) noexcept {
   return inner.starts_with("modules/") || inner.starts_with("worktrees/");
 }
 
+// What git stores beside what it means by it: the references say which commit it is.
+std::string_view gitStore(std::string_view path) noexcept {
+  for (size_t git = 0; git < path.size(); ++git) {
+    const size_t slash = std::min(path.find('/', git), path.size());
+    const auto inner = path.substr(std::min(slash + 1, path.size()));
+    if (path.substr(git, slash - git) == ".git") {
+      if (inner == "objects" || inner.starts_with("objects/")) return kObjects;
+      if (inner == "logs" || inner.starts_with("logs/")) return kLogs;
+    }
+    git = slash;
+  }
+  return {};
+}
+
 }  // namespace
 
 std::string_view noiseGroup(std::string_view path) noexcept {
   if (isGitIndex(path)) return kIndex;
+  if (const auto store = gitStore(path); !store.empty()) return store;
   if (const auto cache = cacheGroup(path); !cache.empty()) return cache;
   const std::string_view name = path.substr(path.rfind('/') + 1);
   for (const auto known : kFiles)

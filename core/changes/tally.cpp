@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 
 #include "core/base/protected_paths.h"
+#include "core/changes/git_directories.h"
 #include "core/changes/noise.h"
 #include "core/changes/renames.h"
 
@@ -48,7 +49,11 @@ void Tally::classify(Change& c) const {
   }
   c.reason = protectedReason(c.path, patterns_);
   if (c.reason.empty() && c.kind == Kind::renamed) c.reason = protectedReason(c.from, patterns_);
+  if (c.reason.empty() && !hooksPath_.empty() && isAtOrBelow(c.path, hooksPath_)) c.reason = "git hook";
   if (c.reason.empty()) c.reason = dangerousState(c.after);
+  // A link that only changed its owner or time leads where it led.
+  const bool leads = c.kind != Kind::modified || (c.fields & kTarget) != 0;
+  if (c.reason.empty() && leads && c.after.type == FileType::symlink && linkLeavesTree(c.path, c.after.target)) c.reason = kLinkOut;
   // What can run code is never hidden among the noise.
   if (!c.reason.empty()) return;
   const auto group = noiseGroup(c.path);
@@ -56,6 +61,8 @@ void Tally::classify(Change& c) const {
   if (group == ".git/index" && c.kind != Kind::modified) return;
   if (c.kind == Kind::renamed && noiseGroup(c.from).empty()) return;
   c.noise = group;
+  // Compressed; whether there is a NUL in it is chance.
+  if (group == ".git/objects") c.binary = true;
 }
 
 void Tally::account(const Change& c, bool add) {
@@ -111,7 +118,7 @@ void Tally::findRenames(int base, uint64_t bytes, uint64_t holeBytes) {
     to.from = std::move(from.path);
     to.before = std::move(from.before);
     to.fields = differing(to.before, to.after);
-    to.hostChanged = to.hostChanged || from.hostChanged;
+    to.hostChanged = from.hostChanged;
     classify(to);
     account(to, true);
     leaves[deleted] = true;
@@ -121,6 +128,17 @@ void Tally::findRenames(int base, uint64_t bytes, uint64_t holeBytes) {
   for (size_t i = 0; i < changes_.size(); ++i)
     if (!leaves[i]) rest.push_back(std::move(changes_[i]));
   changes_ = std::move(rest);
+}
+
+void Tally::protectRepositories(int base) {
+  for (const auto& [index, reason] : gitDirectoryChanges(changes_, base)) {
+    Change& change = changes_[index];
+    if (!change.reason.empty()) continue;
+    account(change, false);
+    change.noise = {};
+    change.reason = reason;
+    account(change, true);
+  }
 }
 
 void Tally::finish(ChangeSet& out) {

@@ -13,11 +13,14 @@ namespace rauha::changes {
 
 class Tally final {
  public:
-  Tally(uint64_t limit, uint64_t textBytes, std::span<const std::string> protectedPatterns)
-      : limit_(limit), textBytes_(textBytes), patterns_(protectedPatterns) {}
+  // hooksPath: where the host's own git configuration has the repository's hooks; empty: nowhere special.
+  Tally(uint64_t limit, uint64_t textBytes, std::span<const std::string> protectedPatterns, std::string hooksPath = {})
+      : limit_(limit), textBytes_(textBytes), patterns_(protectedPatterns), hooksPath_(std::move(hooksPath)) {}
   void add(Change change);
   // Turns pairs of the list into renames: the deleted halves leave it.
   void findRenames(int base, uint64_t bytes, uint64_t holeBytes);
+  // Marks what would make git take a directory of the resulting tree for a repository, or steer one that is none by its name.
+  void protectRepositories(int base);
   // Moves totals, list and noise groups out.
   void finish(ChangeSet& out);
 
@@ -32,6 +35,7 @@ class Tally final {
   const uint64_t limit_, textBytes_;
   uint64_t textUsed_ = 0;
   const std::span<const std::string> patterns_;
+  const std::string hooksPath_;
   std::vector<Change> changes_;
   Totals totals_;
   std::map<std::string_view, NoiseGroup> noise_;

@@ -12,6 +12,7 @@ namespace {
 
 constexpr std::string_view kPrefix = "task_";
 constexpr size_t kShortest = 4;
+constexpr size_t kLookedBack = 100;  // tasks, for the last one with changes
 
 [[noreturn]] void refuse(Code code, const std::string& text, const std::string& object) {
   throw Error("task", code, text, "rauha task list shows your tasks", object);
@@ -26,12 +27,16 @@ bool looksLikeId(std::string_view rest) {
 
 std::optional<uint32_t> visibleTo(uint32_t callerUid) { return callerUid == 0 ? std::nullopt : std::optional(callerUid); }
 
-store::TaskRow findTask(store::Store& store, std::string_view text, uint32_t callerUid) {
+store::TaskRow findTask(store::Store& store, std::string_view text, uint32_t callerUid, Last last) {
   std::string id;
   if (text == "last") {
-    const auto newest = store.history().newest(callerUid, 1);
+    const auto newest = store.history().newest(callerUid, last == Last::any ? 1 : kLookedBack);
     if (newest.empty()) refuse(Code::notFound, "uid " + std::to_string(callerUid) + " has no task yet", "last");
-    id = newest[0].id;
+    const auto kept = std::find_if(newest.begin(), newest.end(), [&](const store::TaskRow& row) {
+      const auto set = last == Last::any ? std::nullopt : store.history().changeSet(row.id);
+      return set && set->kept;
+    });
+    id = (kept == newest.end() ? newest.front() : *kept).id;
   } else {
     const std::string shown = toUtf8(text.substr(0, 64));
     const std::string_view rest = text.starts_with(kPrefix) ? text.substr(kPrefix.size()) : text;

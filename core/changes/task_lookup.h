@@ -12,8 +12,12 @@ namespace rauha::changes {
 // Whose tasks this caller sees; absent: everybody's.
 std::optional<uint32_t> visibleTo(uint32_t callerUid);
 
-// text: an id, a unique beginning of one (with or without "task_", at least 4 characters of the rest), or "last": the caller's newest.
+// What "last" means: the caller's newest task, or, for who asks for changes, the newest that has kept some: a mistyped command in between
+// is a task as well.
+enum class Last : uint8_t { any, withChanges };
+
+// text: an id, a unique beginning of one (with or without "task_", at least 4 characters of the rest), or "last".
 // Throws Error "task": notFound, or invalid when several begin so.
-store::TaskRow findTask(store::Store& store, std::string_view text, uint32_t callerUid);
+store::TaskRow findTask(store::Store& store, std::string_view text, uint32_t callerUid, Last last = Last::any);
 
 }  // namespace rauha::changes

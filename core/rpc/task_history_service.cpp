@@ -55,8 +55,8 @@ kj::Array<capnp::word> wordsOf(const std::string& bytes) {
 
 }  // namespace
 
-store::TaskRow TaskHistoryService::finished(capnp::Text::Reader text) {
-  auto row = changes::findTask(store_, view(text), callerUid_);
+store::TaskRow TaskHistoryService::finished(capnp::Text::Reader text, changes::Last last) {
+  auto row = changes::findTask(store_, view(text), callerUid_, last);
   if (row.state != "finished")
     throw Error("task", Code::conflict, "task " + row.id + " is still running", "wait for its end, or cancel it", row.id);
   return row;
@@ -148,7 +148,7 @@ kj::Promise<void> TaskHistoryService::pruneTasks(Context<R::PruneTasksParams, R:
 
 kj::Promise<void> TaskHistoryService::openChanges(Context<R::OpenChangesParams, R::OpenChangesResults> context) {
   return guarded(context, [this](auto params, auto results) {
-    const auto row = finished(params.getTaskId());
+    const auto row = finished(params.getTaskId(), changes::Last::withChanges);
     results.setChanges(makeChangeSetReader(changes_.open(row.id)));
     results.setTaskId(row.id);
   });

@@ -9,6 +9,7 @@
 #include <cstdint>
 
 #include "core/changes/change_store.h"
+#include "core/changes/task_lookup.h"
 #include "core/store/store.h"
 
 namespace rauha::rpc {
@@ -29,7 +30,7 @@ class TaskHistoryService final {
   kj::Promise<void> openChanges(Context<R::OpenChangesParams, R::OpenChangesResults> context);
 
  private:
-  store::TaskRow finished(capnp::Text::Reader text);
+  store::TaskRow finished(capnp::Text::Reader text, changes::Last last = changes::Last::any);
   void writeSummary(schema::TaskSummary::Builder out, const store::TaskRow& task);
 
   store::Store& store_;

@@ -54,7 +54,7 @@ TaskService::TaskService(kj::Timer& timer, WorkerPool& workers, WorkerPool& imag
       zones_(zones),
       store_(store),
       events_(events),
-      changes_{changes, workers, store},
+      changes_{changes, collectors_, store},
       tasks_(*this) {}
 
 std::shared_ptr<RunningTask> TaskService::run(TaskRequest request) {

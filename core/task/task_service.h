@@ -106,6 +106,8 @@ class TaskService final : private kj::TaskSet::ErrorHandler {
   evidence::EventBus& events_;
   ChangeServices changes_;
   WorkerPool leaseWorkers_{2, 4096};
+  // Reading what a task wrote takes as long as the task made it take; zones of others must not wait for it.
+  WorkerPool collectors_{2, 4096};
   std::map<std::string, std::shared_ptr<RunningTask>> running_;
   std::map<std::string, std::string> zoneOfTask_;
   kj::TaskSet tasks_;

@@ -59,7 +59,7 @@ void warnings(schema::ChangeSet::Reader info) {
   if (info.getHostTree() == schema::HostTree::CHANGED) {
     std::string paths;
     for (const auto path : info.getHostChanges()) paths += (paths.empty() ? "" : ", ") + str(path);
-    printWarning("the host's tree changed while the task ran: " + paths);
+    printWarning("the host's tree changed while the task ran" + (paths.empty() ? paths : ": " + paths));
   }
   for (const auto note : info.getNotes()) printWarning(str(note));
 }

@@ -120,7 +120,10 @@ std::string countsText(schema::ChangeTotals::Reader totals) {
   add(totals.getDeleted(), "deleted");
   add(totals.getTypeChanged(), "of another type");
   add(totals.getRenamed(), "renamed");
-  return out.empty() ? "none" : out;
+  if (out.empty()) return "none";
+  const uint64_t all = totals.getAdded() + totals.getModified() + totals.getDeleted() + totals.getTypeChanged() + totals.getRenamed();
+  if (totals.getNoise() == all) return "only noise (" + out + ")";
+  return totals.getNoise() == 0 ? out : out + " (" + std::to_string(totals.getNoise()) + " of them noise)";
 }
 
 std::string protectedText(schema::ChangeSet::Reader set) {

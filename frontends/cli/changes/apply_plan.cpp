@@ -143,6 +143,18 @@ class Planner final {
     }
     compare(item);
     changedMeanwhile(item);
+    if (item.verdict == Verdict::conflict && isRefreshedIndex(change))
+      end(item, Verdict::skipped, "only refreshed by the task, and the host's changed as well");
+  }
+
+  // git writes its index at every look. Where nothing else of the repository changed, nothing of the task's is in it.
+  bool isRefreshedIndex(const Change& change) const {
+    if (change.kind != ChangeKind::modified || change.noise.empty() || nameOf(change.path) != "index") return false;
+    const std::string git = parentOf(change.path);
+    return std::none_of(set_.changes.begin(), set_.changes.end(), [&](const Change& other) {
+      const bool onlyTime = other.kind == ChangeKind::modified && other.fields.metadataOnly() && !other.fields.mode;
+      return other.path != change.path && isAtOrBelow(other.path, git) && !onlyTime;
+    });
   }
 
   // What the task saw of a host's file that changed while it ran, nobody knows: what it left may undo that change.
@@ -380,10 +392,15 @@ std::vector<Item> planApply(const ChangeSet& set, const Tree& tree, const ApplyO
 
 std::string protectionOf(const Change& change) {
   if (!change.protection.empty()) return change.protection;
+  const Fields& fields = change.fields;
+  const bool onlyTime = change.kind == ChangeKind::modified && fields.metadataOnly() && !fields.mode && !fields.owner && !fields.xattrs;
+  if (onlyTime) return {};
   if (const auto reason = protectedReason(change.path); !reason.empty()) return std::string(reason);
   if (!change.from.empty())
     if (const auto reason = protectedReason(change.from); !reason.empty()) return std::string(reason);
   const FileState &before = change.before, &after = change.after;
+  const bool leads = change.kind != ChangeKind::modified || fields.target;
+  if (after.type == FileType::symlink && leads && linkLeavesTree(change.path, after.target)) return std::string(kLinkOut);
   if (after.type != FileType::regular) return {};
   const bool touched = change.fields.content || change.fields.mode || before.type != FileType::regular;
   if (touched && (after.mode & kSetUser) != 0) return "set-user-ID";

@@ -197,6 +197,50 @@ TEST_F(Apply, hostsFileChanged) {
   EXPECT_FALSE(exists("host", "old/x"));
 }
 
+// Both looked with `git status`: nobody's work is lost, and it must not keep the rest from being applied.
+TEST_F(Apply, anIndexThatBothRefreshedIsLeftOut) {
+  for (const bool committed : {false, true}) {
+    fs::remove_all(top_ + "/host");
+    put("host", "README", "hello\n");
+    put("host", ".git/index", "as it was\n");
+    put("host", ".git/HEAD", "ref: refs/heads/main\n");
+    begin();
+    put("task", "README", "changed\n");
+    put("task", ".git/index", "refreshed by the task\n");
+    if (committed) put("task", ".git/refs/heads/main", "0123\n");
+    ChangeSet set = changes();
+    for (auto& change : set.changes)
+      if (change.path == ".git/index") change.noise = ".git/index";
+    put("host", ".git/index", "refreshed by the user\n");
+    const auto items = apply(set);
+    EXPECT_EQ(itemOf(items, ".git/index").verdict, committed ? Verdict::conflict : Verdict::skipped);
+    EXPECT_EQ(content("host", ".git/index"), "refreshed by the user\n");
+    EXPECT_EQ(content("host", "README"), committed ? "hello\n" : "changed\n");
+  }
+}
+
+TEST_F(Apply, linksOutOfTheTreeAreProtected) {
+  repository();
+  link("task", "out.log", "/root/.bashrc");
+  link("task", "src/up", "../../x");
+  link("task", "src/in", "../README");
+  auto items = apply();
+  EXPECT_EQ(itemOf(items, "out.log").verdict, Verdict::protection);
+  EXPECT_EQ(itemOf(items, "out.log").protection, "link out of the tree");
+  EXPECT_EQ(itemOf(items, "src/up").verdict, Verdict::protection);
+  EXPECT_FALSE(fs::is_symlink(at("host", "out.log")));
+  EXPECT_TRUE(fs::is_symlink(at("host", "src/in")));
+  items = apply(with(&ApplyOptions::includeProtected));
+  EXPECT_TRUE(fs::is_symlink(at("host", "out.log")));
+}
+
+TEST_F(Apply, aTimeAloneRunsNothing) {
+  put("host", ".git/HEAD", "x\n");
+  begin();
+  put("task", ".git/new", "x\n");
+  for (const auto& item : apply()) EXPECT_EQ(item.protection, "") << item.change->path;
+}
+
 // The change set was made when the task had ended: what the host's file was before that, it does not know.
 TEST_F(Apply, whatChangedWhileTheTaskRanIsAConflict) {
   repository();

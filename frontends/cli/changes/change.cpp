@@ -25,9 +25,4 @@ std::string parentOf(const std::string& path) {
 
 std::string nameOf(const std::string& path) { return path.substr(path.rfind('/') + 1); }
 
-bool isAtOrBelow(std::string_view path, std::string_view ancestor) noexcept {
-  if (ancestor.empty()) return true;
-  return path.substr(0, ancestor.size()) == ancestor && (path.size() == ancestor.size() || path[ancestor.size()] == '/');
-}
-
 }  // namespace rauha::cli

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "core/base/fd.h"
+#include "core/base/protected_paths.h"
 
 namespace rauha::cli {
 
@@ -81,7 +82,5 @@ bool isTreePath(std::string_view path) noexcept;
 // "a/b" -> "a"; "a" -> "".
 std::string parentOf(const std::string& path);
 std::string nameOf(const std::string& path);
-// Is `path` the same as `ancestor` or below it?
-bool isAtOrBelow(std::string_view path, std::string_view ancestor) noexcept;
 
 }  // namespace rauha::cli

@@ -1,0 +1,166 @@
+#include "core/changes/git_directories.h"
+
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <strings.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <iterator>
+#include <unordered_map>
+#include <unordered_set>
+
+#include "core/base/fd.h"
+#include "core/changes/tree.h"
+
+namespace rauha::changes {
+namespace {
+
+constexpr size_t kMostConfig = 256 << 10;
+
+struct Name {
+  std::string_view name, reason;
+  bool below;  // what is in it as well
+};
+constexpr Name kNames[] = {
+    {"HEAD", "git repository", false},
+    {"objects", "git repository", false},
+    {"refs", "git repository", false},
+    {"commondir", "git repository", false},
+    {"config", "git configuration", false},
+    {"config.worktree", "git configuration", false},
+    {"hooks", "git hook", true},
+    {"info/attributes", "git attributes", false},
+};
+
+std::string_view reasonOf(std::string_view inner) {
+  for (const auto& known : kNames) {
+    if (inner == known.name) return known.reason;
+    if (known.below && inner.starts_with(known.name) && inner[known.name.size()] == '/') return known.reason;
+  }
+  return {};
+}
+
+std::string joined(std::string_view directory, std::string_view name) {
+  return directory.empty() ? std::string(name) : std::string(directory) + "/" + std::string(name);
+}
+
+class Finder final {
+ public:
+  Finder(const std::vector<Change>& changes, int base) : base_(base) {
+    for (const auto& change : changes) {
+      if (change.after.type != FileType::none) there_.insert(change.path);
+      if (change.kind == Kind::deleted) gone_.insert(change.path);
+      if (change.kind == Kind::renamed) gone_.insert(change.from);
+    }
+  }
+
+  std::string_view reason(const Change& change) {
+    if (change.after.type == FileType::none || (change.kind == Kind::modified && change.fields == kMtime)) return {};
+    const std::string_view path = change.path;
+    for (size_t at = 0; at < path.size();) {
+      const size_t slash = std::min(path.find('/', at), path.size());
+      if (path.substr(at, slash - at).ends_with(".git")) return {};
+      if (const auto found = reasonOf(path.substr(at)); !found.empty() && isRepository(path.substr(0, at == 0 ? 0 : at - 1))) return found;
+      at = slash + 1;
+    }
+    return {};
+  }
+
+ private:
+  bool isRepository(std::string_view directory) {
+    const auto [known, isNew] = repositories_.try_emplace(std::string(directory), false);
+    if (isNew)
+      known->second = has(directory, "HEAD") && ((has(directory, "objects") && has(directory, "refs")) || has(directory, "commondir"));
+    return known->second;
+  }
+
+  bool has(std::string_view directory, std::string_view name) const {
+    const std::string path = joined(directory, name);
+    if (there_.contains(path)) return true;
+    if (gone_.contains(path)) return false;
+    struct open_how how {};
+    how.flags = O_PATH | O_CLOEXEC | O_NOFOLLOW;
+    how.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
+    return static_cast<bool>(UniqueFd(static_cast<int>(syscall(SYS_openat2, base_, path.c_str(), &how, sizeof how))));
+  }
+
+  const int base_;
+  std::unordered_set<std::string_view> gone_, there_;
+  std::unordered_map<std::string, bool> repositories_;
+};
+
+std::string_view trimmed(std::string_view text) {
+  const size_t first = text.find_first_not_of(" \t\r");
+  if (first == std::string_view::npos) return {};
+  return text.substr(first, text.find_last_not_of(" \t\r") - first + 1);
+}
+
+bool same(std::string_view a, std::string_view b) { return a.size() == b.size() && strncasecmp(a.data(), b.data(), a.size()) == 0; }
+
+// The value as git reads it, as far as paths need: a comment ends it, quotes are no part of it.
+std::string valueOf(std::string_view text) {
+  std::string out;
+  bool quoted = false;
+  for (const char c : trimmed(text)) {
+    if (!quoted && (c == '#' || c == ';')) break;
+    if (c == '"')
+      quoted = !quoted;
+    else
+      out += c;
+  }
+  return std::string(trimmed(out));
+}
+
+// "" for what is not below the top.
+std::string beneath(std::string_view value) {
+  std::string out;
+  if (value.starts_with('/') || value.starts_with('~')) return out;
+  while (!value.empty()) {
+    const size_t slash = std::min(value.find('/'), value.size());
+    const auto name = value.substr(0, slash);
+    value.remove_prefix(std::min(slash + 1, value.size()));
+    if (name == "..") return {};
+    if (!name.empty() && name != ".") out = joined(out, name);
+  }
+  return out;
+}
+
+}  // namespace
+
+std::vector<std::pair<size_t, std::string_view>> gitDirectoryChanges(const std::vector<Change>& changes, int base) {
+  std::vector<std::pair<size_t, std::string_view>> out;
+  Finder finder(changes, base);
+  for (size_t i = 0; i < changes.size(); ++i)
+    if (const auto reason = finder.reason(changes[i]); !reason.empty()) out.emplace_back(i, reason);
+  return out;
+}
+
+std::string hooksPathOf(int base) {
+  const UniqueFd fd = openRegularBeneath(base, ".git/config");
+  if (!fd) return {};
+  std::string text(kMostConfig, '\0');
+  const ssize_t size = pread(fd.get(), text.data(), text.size(), 0);
+  if (size <= 0) return {};
+  text.resize(static_cast<size_t>(size));
+  std::string found;
+  bool core = false;
+  for (std::string_view rest = text; !rest.empty();) {
+    const size_t end = std::min(rest.find('\n'), rest.size());
+    auto line = trimmed(rest.substr(0, end));
+    rest.remove_prefix(std::min(end + 1, rest.size()));
+    if (line.starts_with('[')) {
+      const size_t close = line.find(']');
+      core = same(trimmed(line.substr(1, close == std::string_view::npos ? close : close - 1)), "core");
+      // A section's first variable may stand in its line.
+      line = close == std::string_view::npos ? std::string_view() : trimmed(line.substr(close + 1));
+    }
+    const size_t equals = line.find('=');
+    if (core && equals != std::string_view::npos && same(trimmed(line.substr(0, equals)), "hooksPath"))
+      found = beneath(valueOf(line.substr(equals + 1)));
+  }
+  return found;
+}
+
+}  // namespace rauha::changes

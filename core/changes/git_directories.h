@@ -1,0 +1,22 @@
+#pragma once
+// Repositories of git that no name gives away: git takes any directory with HEAD, objects and refs (or HEAD and commondir) for one and
+// obeys its configuration and hooks, which run programs (git's setup.c, is_git_directory). Worker thread; nothing is changed.
+
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "core/changes/change.h"
+
+namespace rauha::changes {
+
+// The changes that would make a directory of the resulting tree such a repository, or steer one: index in `changes` and a static reason
+// ("git repository", "git configuration", "git hook", "git attributes"). What is below ".git" and "*.git" is not looked at:
+// protectedReason knows it. base: the host's tree.
+std::vector<std::pair<size_t, std::string_view>> gitDirectoryChanges(const std::vector<Change>& changes, int base);
+
+// core.hooksPath of the host's own configuration (.git/config), relative to the top; empty: not set, or not inside of the tree.
+std::string hooksPathOf(int base);
+
+}  // namespace rauha::changes

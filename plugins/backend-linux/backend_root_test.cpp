@@ -18,7 +18,7 @@ namespace rauha::backend {
 namespace {
 namespace fs = std::filesystem;
 
-struct BackendTest : testing::Test {
+struct BackendTest : ::testing::Test {
   void SetUp() override {
     if (::geteuid() != 0) GTEST_SKIP() << "needs root";
     static int count = 0;
@@ -35,16 +35,15 @@ struct BackendTest : testing::Test {
     EXPECT_EQ(leftovers(), std::set<std::string>());
   }
   void start() { backend = std::make_unique<LinuxBackend>(host->host(), "", overrides); }
-  std::vector<FindingList::Item> reconcileAll() {
-    FindingList findings;
+  std::vector<testing::CapturedFinding> reconcileAll() {
+    testing::FindingCapture findings;
     sdk::Call own = host->call();
-    host->cancelledNow = false;
-    backend->reconcile(own, {}, findings.sink());
-    return findings.items;
+    backend->reconcile(own, {}, *findings.raw());
+    return findings.findings;
   }
   rauha_zone_handle create(const SpecBuilder& spec) {
     sdk::Call call = host->call();
-    const rauha_zone_handle out = backend->createZone(call, spec.spec(), layers.sink());
+    const rauha_zone_handle out = backend->createZone(call, spec.spec(), *layers.raw());
     agent.reset(out.agent_fd_take);
     group.reset(out.cgroup_fd_take);
     return out;
@@ -93,7 +92,7 @@ struct BackendTest : testing::Test {
   std::unique_ptr<TestHost> host;
   Overrides overrides;
   std::unique_ptr<LinuxBackend> backend;
-  LayerList layers;
+  testing::LayerCapture layers;
   UniqueFd agent, group;
 };
 
@@ -174,7 +173,7 @@ TEST_F(BackendTest, AFailureAfterAnyStepLeavesNothing) {
     EXPECT_EQ(failure([&] { create(limited()); }).text(), "injected after " + bad);
     EXPECT_EQ(leftoversOfZones(), std::set<std::string>()) << "after " << bad;
   }
-  EXPECT_TRUE(host->logged.empty()) << host->logged.front();
+  EXPECT_TRUE(host->fake.logs().empty()) << host->fake.logs().front().text;
 }
 
 TEST_F(BackendTest, TheShimsOwnErrorComesThrough) {
@@ -210,7 +209,7 @@ TEST_F(BackendTest, DeadlineAndCancelEndTheWait) {
 }
 
 TEST_F(BackendTest, AMissingShimIsNamed) {
-  host->setLibexec("/nonexistent");
+  host->fake.setLibexecDir("/nonexistent");
   start();
   const Error e = failure([&] { create({}); });
   EXPECT_NE(e.text().find("/nonexistent/rauha-shim"), std::string::npos) << e.text();
@@ -284,20 +283,20 @@ TEST_F(BackendTest, ReconcileKeepsWhatIsWantedAndRemovesTheRest) {
   IdRanges(*overrides.ids).allocate(instance, "zone_idsonly");
   IdRanges(*overrides.ids).allocate("other-instance", "zone_foreign");
   start();
-  FindingList findings;
+  testing::FindingCapture findings;
   sdk::Call call = host->call();
-  backend->reconcile(call, {"zone_keep"}, findings.sink());
+  backend->reconcile(call, {"zone_keep"}, *findings.raw());
   std::set<std::string> zones;
-  for (const auto& f : findings.items) {
+  for (const auto& f : findings.findings) {
     EXPECT_EQ(f.action, "removed") << f.object;
-    zones.insert(f.zone);
+    zones.insert(f.zoneId);
   }
   EXPECT_EQ(zones, (std::set<std::string>{"zone_halfmade", "zone_idsonly", "zone_lose"}));
   backend->checkZone(call, "zone_keep");
   EXPECT_EQ(IdRanges(*overrides.ids).claims("other-instance").size(), 1u);
-  findings.items.clear();
-  backend->reconcile(call, {"zone_keep"}, findings.sink());
-  EXPECT_TRUE(findings.items.empty());
+  findings.findings.clear();
+  backend->reconcile(call, {"zone_keep"}, *findings.raw());
+  EXPECT_TRUE(findings.findings.empty());
 }
 
 TEST_F(BackendTest, AnEphemeralShimEndsWithItsClientAndIsReaped) {
@@ -336,9 +335,9 @@ TEST_F(BackendTest, ManyZonesAtOnce) {
     threads.emplace_back([&, i] {
       SpecBuilder spec;
       spec.id = "zone_" + std::to_string(i);
-      LayerList own;
+      testing::LayerCapture own;
       sdk::Call call = host->call();
-      const rauha_zone_handle h = backend->createZone(call, spec.spec(), own.sink());
+      const rauha_zone_handle h = backend->createZone(call, spec.spec(), *own.raw());
       bases[i] = h.host_id_base;
       backend->destroyZone(call, spec.id);
       ::close(h.agent_fd_take);
@@ -362,10 +361,10 @@ TEST_F(BackendTest, ProbeFindsWithoutLeaving) {
   const auto before = leftovers();
   sdk::Call call = host->call();
   const int64_t begin = monotonicNs();
-  backend->probe(call, layers.sink());
+  backend->probe(call, *layers.raw());
   EXPECT_LT(monotonicNs() - begin, 2'000'000'000);
   for (const std::string& name : layerNames()) EXPECT_NE(layers.find(name), nullptr) << name;
-  for (const auto& l : layers.items) {
+  for (const auto& l : layers.layers) {
     EXPECT_EQ(l.state == RAUHA_LAYER_FULL, l.reason.empty()) << l.name << ": " << l.reason;
     EXPECT_FALSE(l.detail.empty()) << l.name;
   }

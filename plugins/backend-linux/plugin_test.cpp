@@ -8,26 +8,19 @@
 namespace rauha::backend {
 namespace {
 
-struct PluginTest : testing::Test {
-  PluginTest() : host("rauha-test-plugin-" + std::to_string(::getpid())) {
-    raw = *host.host().raw();
-    raw.set_error = [](rauha_call* c, rauha_status s, rauha_str text, rauha_str) noexcept {
-      auto* self = reinterpret_cast<TestHost*>(c);
-      self->logged.push_back(std::to_string(s) + " " + std::string(sdk::view(text)));
-    };
-  }
+struct PluginTest : ::testing::Test {
+  PluginTest() : host("rauha-test-plugin-" + std::to_string(::getpid())) {}
   ~PluginTest() override {
     if (instance != nullptr) plugin->destroy(instance);
   }
-  rauha_call* call() { return reinterpret_cast<rauha_call*>(&host); }
+  rauha_call* call() { return host.fresh().raw(); }
   const rauha_backend_v1* table(std::string_view config = "") {
-    if (plugin->create(&raw, call(), sdk::str(config), &instance) != RAUHA_OK) return nullptr;
+    if (plugin->create(host.fake.table(), call(), sdk::str(config), &instance) != RAUHA_OK) return nullptr;
     return static_cast<const rauha_backend_v1*>(plugin->get_interface(instance, RAUHA_BACKEND_V1));
   }
-  std::string lastError() const { return host.logged.empty() ? "" : host.logged.back(); }
+  std::string lastError() { return std::to_string(host.last().status()) + " " + host.last().text(); }
 
   TestHost host;
-  rauha_host raw{};
   const rauha_plugin* plugin = rauha_plugin_entry_v1();
   rauha_instance* instance = nullptr;
 };
@@ -50,19 +43,18 @@ TEST_F(PluginTest, ABadConfigurationIsRefusedByName) {
 TEST_F(PluginTest, ErrorsKeepTheirStatus) {
   const auto* backend = table();
   ASSERT_NE(backend, nullptr) << lastError();
-  LayerList layers;
-  const rauha_layer_sink sink = layers.sink();
+  testing::LayerCapture layers;
   rauha_zone_handle handle{};
   handle.struct_size = sizeof handle;
   SpecBuilder spec;
   spec.network = RAUHA_NETWORK_BRIDGED;
   rauha_zone_spec c = spec.spec();
-  EXPECT_EQ(backend->zone_create(instance, call(), &c, &sink, &handle), RAUHA_E_UNSUPPORTED);
+  EXPECT_EQ(backend->zone_create(instance, call(), &c, layers.raw(), &handle), RAUHA_E_UNSUPPORTED);
   EXPECT_NE(lastError().find("network plugin"), std::string::npos);
   spec.network = RAUHA_NETWORK_ISOLATED;
   spec.id = "../x";
   c = spec.spec();
-  EXPECT_EQ(backend->zone_create(instance, call(), &c, &sink, &handle), RAUHA_E_INVALID);
+  EXPECT_EQ(backend->zone_create(instance, call(), &c, layers.raw(), &handle), RAUHA_E_INVALID);
   EXPECT_EQ(backend->zone_destroy(instance, call(), sdk::str("a/b")), RAUHA_E_INVALID);
   EXPECT_EQ(backend->zone_check(instance, call(), sdk::str("zone_none")), RAUHA_E_NOT_FOUND);
   EXPECT_EQ(backend->zone_connect(instance, call(), sdk::str("zone_none"), &handle), RAUHA_E_NOT_FOUND);
@@ -80,13 +72,12 @@ TEST_F(PluginTest, ASpecFromTheFutureIsRefusedUnlessItsTailIsEmpty) {
   spec.id = "BAD";
   future.known = spec.spec();
   future.known.struct_size = sizeof future;
-  LayerList layers;
-  const rauha_layer_sink sink = layers.sink();
+  testing::LayerCapture layers;
   rauha_zone_handle handle{};
   handle.struct_size = sizeof handle;
-  EXPECT_EQ(backend->zone_create(instance, call(), &future.known, &sink, &handle), RAUHA_E_INVALID);  // got as far as the id
+  EXPECT_EQ(backend->zone_create(instance, call(), &future.known, layers.raw(), &handle), RAUHA_E_INVALID);  // got as far as the id
   future.more = 1;
-  EXPECT_EQ(backend->zone_create(instance, call(), &future.known, &sink, &handle), RAUHA_E_UNSUPPORTED);
+  EXPECT_EQ(backend->zone_create(instance, call(), &future.known, layers.raw(), &handle), RAUHA_E_UNSUPPORTED);
 }
 
 }  // namespace

@@ -24,7 +24,8 @@ namespace rauha::plugin_host {
 namespace {
 
 constexpr const char* kClass = "plugin";
-constexpr rlim_t kDescriptors = 4096;
+// Each may hold a socket buffer of the kernel, which no limit of memory counts.
+constexpr rlim_t kDescriptors = 1024;
 
 // Newer than the oldest kernel headers we build with.
 constexpr uint64_t kTruncate = 1ull << 14;  // Landlock ABI 3

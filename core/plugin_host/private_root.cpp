@@ -23,7 +23,8 @@ namespace rauha::plugin_host {
 namespace {
 
 constexpr const char* kClass = "plugin";
-constexpr std::array<const char*, 5> kDevices = {"/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"};
+// Not /dev/zero: a shared mapping of it is memory that no limit of the process counts.
+constexpr std::array<const char*, 4> kDevices = {"/dev/null", "/dev/full", "/dev/random", "/dev/urandom"};
 constexpr unsigned long kNoSpecial = MS_NOSUID | MS_NODEV | MS_NOEXEC;
 constexpr int kDetach = 2;  // MNT_DETACH
 
@@ -130,6 +131,14 @@ void pivot() {
   if (syscall(SYS_mount_setattr, AT_FDCWD, "/", 0, &change, sizeof change) != 0) throwErrno(kClass, "make the private root read-only");
 }
 
+// Descriptors 0 to 2 were opened where /dev could be written.
+void closeTheHostsNull() {
+  const UniqueFd null(open("/dev/null", O_RDWR | O_CLOEXEC));
+  if (!null) throwErrno(kClass, "open /dev/null of the private root");
+  for (int fd = 0; fd < 3; ++fd)
+    if (dup2(null.get(), fd) != fd) throwErrno(kClass, "replace descriptor " + std::to_string(fd));
+}
+
 }  // namespace
 
 void enterPrivateRoot(schema::HostSetup::Reader setup) {
@@ -141,7 +150,8 @@ void enterPrivateRoot(schema::HostSetup::Reader setup) {
   for (const auto path : setup.getRead())
     if (Seen s; look(absolute(path), MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV, s)) seen.push_back(std::move(s));
   for (const char* device : kDevices)
-    if (Seen s; look(device, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC, s)) seen.push_back(std::move(s));
+    // Read-only: the node itself is the host's, and could be given another mode or owner. Writing to a device does not need more.
+    if (Seen s; look(device, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC, s)) seen.push_back(std::move(s));
   Seen store;
   if (!look(storePath, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC, store) || !store.directory)
     throw Error(kClass, Code::notFound, storePath + " is not a directory", {}, storePath);
@@ -155,6 +165,7 @@ void enterPrivateRoot(schema::HostSetup::Reader setup) {
   makeDirectories("/proc", 0555);
   if (mount("proc", staged("/proc").c_str(), "proc", kNoSpecial | MS_RDONLY, "subset=pid") != 0) throwErrno(kClass, "mount /proc");
   pivot();
+  closeTheHostsNull();
 }
 
 }  // namespace rauha::plugin_host

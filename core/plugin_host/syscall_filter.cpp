@@ -1,11 +1,13 @@
 #include "core/plugin_host/syscall_filter.h"
 
 #include <asm/termbits.h>
+#include <fcntl.h>
 #include <linux/fiemap.h>
 #include <linux/fs.h>
 #include <sched.h>
 #include <seccomp.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 
@@ -33,8 +35,8 @@ constexpr std::array kAllowed = {
     "fchownat", "utime", "utimes", "utimensat", "futimesat", "setxattr", "lsetxattr", "fsetxattr", "getxattr", "lgetxattr", "fgetxattr",
     "listxattr", "llistxattr", "flistxattr", "removexattr", "lremovexattr", "fremovexattr",
     // memory
-    "brk", "mmap", "munmap", "mprotect", "mremap", "msync", "mincore", "madvise", "mlock", "mlock2", "munlock", "memfd_create",
-    "membarrier", "pkey_alloc", "pkey_free", "pkey_mprotect", "mseal",
+    "brk", "munmap", "mprotect", "mremap", "msync", "mincore", "madvise", "mlock", "mlock2", "munlock", "membarrier", "pkey_alloc",
+    "pkey_free", "pkey_mprotect", "mseal",
     // itself and its threads; clone is looked at below, execve and fork are not here
     "exit", "exit_group", "getpid", "getppid", "gettid", "getpgrp", "getpgid", "getsid", "set_tid_address", "set_robust_list",
     "get_robust_list", "rseq", "restart_syscall", "futex", "futex_waitv", "futex_wake", "futex_wait", "futex_requeue", "sched_yield",
@@ -52,19 +54,22 @@ constexpr std::array kAllowed = {
     "timerfd_gettime",
     // waiting
     "poll", "ppoll", "select", "pselect6", "epoll_create", "epoll_create1", "epoll_ctl", "epoll_wait", "epoll_pwait", "epoll_pwait2",
-    "eventfd", "eventfd2", "inotify_init", "inotify_init1", "inotify_add_watch", "inotify_rm_watch", "pipe", "pipe2",
+    "eventfd", "eventfd2", "pipe", "pipe2",
     // sockets that exist; which may be made is looked at below
-    "socketpair", "bind", "connect", "listen", "accept", "accept4", "getsockname", "getpeername", "getsockopt", "setsockopt", "sendto",
-    "recvfrom", "sendmsg", "recvmsg", "sendmmsg", "recvmmsg", "shutdown",
+    "bind", "connect", "listen", "accept", "accept4", "getsockname", "getpeername", "getsockopt", "setsockopt", "sendto", "recvfrom",
+    "sendmsg", "recvmsg", "sendmmsg", "recvmmsg", "shutdown",
     // asking, and confining itself further
     "uname", "sysinfo", "getrandom", "seccomp", "landlock_create_ruleset", "landlock_add_rule", "landlock_restrict_self"};
 
-// Not there at all: libraries then take the way that the filter can look at.
-constexpr std::array kHidden = {"clone3", "io_uring_setup", "userfaultfd"};
+// Not there at all: libraries then take the way that the filter can look at, or a file.
+constexpr std::array kHidden = {"clone3", "io_uring_setup", "userfaultfd", "memfd_create"};
 
 // An ioctl acts on what a driver likes; these act on files and descriptors.
 constexpr std::array<unsigned, 9> kIoctls = {FIOCLEX, FIONCLEX,     FIONBIO,         FIONREAD,     TCGETS,
                                              FICLONE, FICLONERANGE, FS_IOC_GETFLAGS, FS_IOC_FIEMAP};
+// No leases and no signals: those reach whoever else uses the file.
+constexpr std::array<unsigned, 14> kFcntls = {F_DUPFD, F_DUPFD_CLOEXEC, F_GETFD,     F_SETFD,     F_GETFL,      F_SETFL,      F_GETLK,
+                                              F_SETLK, F_SETLKW,        F_OFD_GETLK, F_OFD_SETLK, F_OFD_SETLKW, F_GETPIPE_SZ, F_SETPIPE_SZ};
 constexpr std::array kPrctls = {PR_SET_NAME,         PR_GET_NAME,      PR_GET_DUMPABLE,   PR_SET_NO_NEW_PRIVS,
                                 PR_GET_NO_NEW_PRIVS, PR_SET_SECCOMP,   PR_CAPBSET_READ,   PR_SET_VMA,
                                 PR_GET_SECCOMP,      PR_GET_PDEATHSIG, PR_SET_TIMERSLACK, PR_SET_THP_DISABLE};
@@ -107,7 +112,10 @@ size_t loadSyscallFilter(bool network) {
   constexpr unsigned long kNamespaces =
       CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET;
   filter.rule(SCMP_ACT_ALLOW, "clone", SCMP_A0(SCMP_CMP_MASKED_EQ, kThread | kNamespaces, kThread));
-  filter.rule(SCMP_ACT_ALLOW, "socket", SCMP_A0(SCMP_CMP_EQ, AF_UNIX));
+  // No AF_UNIX: behind a socket's name in a tree that a client handed in, or an abstract one of the host's network, is somebody's service.
+  // A pair is connected for good, but for datagrams, which can still be sent to any name.
+  for (const int type : {SOCK_STREAM, SOCK_SEQPACKET})
+    filter.rule(SCMP_ACT_ALLOW, "socketpair", SCMP_A1(SCMP_CMP_MASKED_EQ, 0xfu, static_cast<unsigned>(type)));
   if (network)
     for (const int family : {AF_INET, AF_INET6, AF_NETLINK})
       filter.rule(SCMP_ACT_ALLOW, "socket", SCMP_A0(SCMP_CMP_EQ, static_cast<unsigned>(family)));
@@ -116,7 +124,10 @@ size_t loadSyscallFilter(bool network) {
   for (const int option : kPrctls) filter.rule(SCMP_ACT_ALLOW, "prctl", SCMP_A0(SCMP_CMP_EQ, static_cast<unsigned>(option)));
   // The kernel looks at the lower half alone.
   for (const unsigned request : kIoctls) filter.rule(SCMP_ACT_ALLOW, "ioctl", SCMP_A1(SCMP_CMP_MASKED_EQ, 0xffffffffu, request));
-  filter.allow("fcntl");  // a signal that it sends (F_SETOWN) reaches its own pid namespace only
+  for (const unsigned command : kFcntls) filter.rule(SCMP_ACT_ALLOW, "fcntl", SCMP_A1(SCMP_CMP_MASKED_EQ, 0xffffffffu, command));
+  // Shared memory without a file is memory that no limit of the process counts.
+  filter.rule(SCMP_ACT_ALLOW, "mmap", SCMP_A3(SCMP_CMP_MASKED_EQ, MAP_ANONYMOUS, 0));
+  filter.rule(SCMP_ACT_ALLOW, "mmap", SCMP_A3(SCMP_CMP_MASKED_EQ, MAP_TYPE, MAP_PRIVATE));
   return filter.load();
 }
 

@@ -19,7 +19,7 @@ namespace {
 
 constexpr std::string_view kClass = "zone";
 constexpr size_t kMaxContainers = 1024;
-constexpr size_t kMaxDescriptors = 64;
+constexpr size_t kMaxDescriptors = 160;  // kMaxLayers of a root, and what comes with it
 using Observer = kj::UnixEventPort::FdObserver;
 
 Task<void> waitReadable(Observer& observer) { co_await observer.whenBecomesReadable(); }

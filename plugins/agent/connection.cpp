@@ -2,7 +2,7 @@
 
 namespace rauha::agent {
 namespace {
-constexpr unsigned kDescriptorsPerMessage = 64;
+constexpr unsigned kDescriptorsPerMessage = 160;
 constexpr uint64_t kTraversalWords = 1u << 20;
 constexpr size_t kCallWords = 1u << 20;
 }  // namespace

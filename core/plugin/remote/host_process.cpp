@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "core/base/schema_error.h"
+#include "core/plugin/remote/passed_source.h"
 #include "core/plugin/remote/spawn_host.h"
 #include "core/rpc/connection.h"
 
@@ -161,7 +162,8 @@ struct HostProcess::State {
 };
 
 HostProcess::HostProcess(kj::AsyncIoContext& io, const HostStart& start) {
-  SpawnedHost spawned = spawnHost(start.program, start.plugin, start.instance, start.file);
+  const UniqueFd file = passablePlugin(start.file);
+  SpawnedHost spawned = spawnHost(start.program, start.plugin, start.instance, file.get());
   capnp::MallocMessageBuilder message;
   auto setup = message.initRoot<schema::HostSetup>();
   setup.setPlugin(start.plugin);

@@ -15,8 +15,8 @@ namespace {
 
 // No list of a message is walked further; the sink's own bounds are lower or the same.
 constexpr unsigned kMaxList = 10'000;
-// What the zone's agent takes with one container, less the few that the daemon adds.
-constexpr unsigned kMaxPinned = 60;
+// What the zone's agent mounts as one root.
+constexpr unsigned kMaxPinned = 128;
 
 capnp::Text::Reader text(const std::string& s) { return {s.c_str(), s.size()}; }
 rauha_str str(capnp::Text::Reader t) { return t.size() == 0 ? rauha_str{nullptr, 0} : rauha_str{t.begin(), t.size()}; }

@@ -14,18 +14,25 @@
 namespace rauha::plugin {
 namespace {
 
-UniqueFd detachedMount(int fd) {
+UniqueFd detachedMount(int fd, uint64_t alsoSet, std::string_view errorClass, const std::string& what) {
   const unsigned flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | AT_RECURSIVE;
   UniqueFd mount(static_cast<int>(syscall(SYS_open_tree, fd, "", flags)));
   if (!mount)
-    throw osError("image", "make a read-only view of the image's source", errno,
-                  "the source must lie in the daemon's own mount namespace, or the plugin run without isolation = \"process\"");
+    throw osError(errorClass, "make a read-only view of " + what, errno,
+                  "it must lie in the daemon's own mount namespace, or the plugin run without isolation = \"process\"");
   mount_attr attributes{};
-  attributes.attr_set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
+  attributes.attr_set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | alsoSet;
   attributes.propagation = MS_PRIVATE;
   if (syscall(SYS_mount_setattr, mount.get(), "", AT_EMPTY_PATH | AT_RECURSIVE, &attributes, sizeof attributes) != 0)
-    throwErrno("image", "make the view of the image's source read-only");
+    throwErrno(errorClass, "make the view of " + what + " read-only");
   return mount;
+}
+
+// Through /proc: the file that the mount shows, not a second look at a name.
+UniqueFd openView(const UniqueFd& mount, int flags, std::string_view errorClass, const std::string& what) {
+  UniqueFd out(open(("/proc/self/fd/" + std::to_string(mount.get())).c_str(), O_RDONLY | O_CLOEXEC | flags));
+  if (!out) throwErrno(errorClass, "open the view of " + what);
+  return out;
 }
 
 }  // namespace
@@ -33,13 +40,18 @@ UniqueFd detachedMount(int fd) {
 PassedSource passableSource(int fd) {
   struct stat st {};
   if (fstat(fd, &st) != 0) throwErrno("image", "stat the image's source");
-  if (!S_ISDIR(st.st_mode) && !S_ISREG(st.st_mode)) return {duplicate(fd), {}};
-  UniqueFd mount = detachedMount(fd);
-  // Through /proc: the file that it shows, not a second look at a name.
-  const std::string path = "/proc/self/fd/" + std::to_string(mount.get());
-  UniqueFd out(open(path.c_str(), O_RDONLY | O_CLOEXEC | (S_ISDIR(st.st_mode) ? O_DIRECTORY : 0)));
-  if (!out) throwErrno("image", "open the view of the image's source");
+  if (S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode)) return {duplicate(fd), {}};
+  if (!S_ISDIR(st.st_mode) && !S_ISREG(st.st_mode))
+    throw Error("image", Code::denied, "the image's source is a device", "a plugin in a process of its own gets no devices");
+  const std::string what = "the image's source";
+  UniqueFd mount = detachedMount(fd, MOUNT_ATTR_NOEXEC, "image", what);
+  UniqueFd out = openView(mount, S_ISDIR(st.st_mode) ? O_DIRECTORY : 0, "image", what);
   return {std::move(out), std::move(mount)};
+}
+
+UniqueFd passablePlugin(int fd) {
+  const std::string what = "the plugin's file";
+  return openView(detachedMount(fd, 0, "plugin", what), 0, "plugin", what);
 }
 
 }  // namespace rauha::plugin

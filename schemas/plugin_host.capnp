@@ -62,6 +62,8 @@ interface HostServices {
   # What the plugin may call of the daemon. The daemon drops what comes too fast and counts it; nothing here ever waits for anything.
   log @0 (level :Int32, text :Text);                          # RAUHA_LOG_*
   event @1 (event :PluginEvent, droppedBefore :UInt32);       # droppedBefore: events that the process itself had no room for
+  violation @2 (text :Text, count :UInt32);
+  # Breaches of the contract that only the process could see: `count` since the last report, the latest of them as text.
 }
 
 struct PluginEvent {

@@ -57,12 +57,16 @@ T readTable(const void* from, size_t minimum, std::string_view what) {
 
 inline rauha_str toStr(std::string_view s) noexcept { return s.empty() ? rauha_str{nullptr, 0} : rauha_str{s.data(), s.size()}; }
 
-// Text for people: cut at `limit` bytes, made UTF-8, one line, no control characters. Never throws for what the text is.
+// Text for people: cut at `limit` bytes, made UTF-8, one line, no control characters (of eight bits either: terminals obey them). Never
+// throws for what the text is.
 inline std::string cleanText(rauha_str s, size_t limit) {
   if (s.ptr == nullptr) return {};
   std::string out = toUtf8({s.ptr, s.len < limit ? s.len : limit});
-  for (char& c : out)
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = ' ';
+  for (size_t i = 0; i < out.size(); ++i) {
+    const auto c = static_cast<unsigned char>(out[i]);
+    if (c < 0x20 || c == 0x7f) out[i] = ' ';
+    if (c == 0xc2 && i + 1 < out.size() && static_cast<unsigned char>(out[i + 1]) < 0xa0) out[i] = out[i + 1] = ' ';
+  }
   if (s.len > limit) out += " [cut]";
   return out;
 }

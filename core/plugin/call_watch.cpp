@@ -56,10 +56,10 @@ void CallWatch::end(uint64_t number) noexcept {
   if (!late.empty()) warn_(late);
 }
 
-void CallWatch::violation(const std::string& text) noexcept {
+void CallWatch::violation(const std::string& text, uint64_t count) noexcept {
   try {
     std::lock_guard lock(mutex_);
-    ++health_.violations;
+    health_.violations += count;
     health_.lastViolation = text;
   } catch (...) {  // counted is enough
   }

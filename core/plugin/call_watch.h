@@ -58,7 +58,7 @@ class CallWatch final {
   // cancel: null when the call cannot be cancelled.
   uint64_t begin(std::string_view errorClass, std::string_view function, int64_t deadlineNs, std::shared_ptr<CancelToken> cancel = {});
   void end(uint64_t number) noexcept;
-  void violation(const std::string& text) noexcept;
+  void violation(const std::string& text, uint64_t count = 1) noexcept;
   // Warns of what is late, and gives what is stuck and was not reported before.
   std::vector<StuckCall> check(int64_t nowNs);
   // The callback that has been running since then (service thread); 0: none. Warns once per callback.

@@ -173,7 +173,7 @@ class PluginEnforcer final : public Enforcer {
   static EnforcerCapabilities copyCapabilities(const rauha_enforcer_capabilities& raw) {
     if (raw.struct_size != sizeof raw)
       throw Error("plugin", Code::internal, "says that its capabilities have " + std::to_string(raw.struct_size) + " bytes");
-    refuseFlags(raw.flags, RAUHA_ENFORCER_BY_CGROUP | RAUHA_ENFORCER_AUDIT_ONLY, "the capabilities");
+    refuseFlags(raw.flags, RAUHA_ENFORCER_BY_CGROUP | RAUHA_ENFORCER_AUDIT_ONLY, "the set of capabilities");
     if (raw.state > RAUHA_ENFORCER_ENFORCING)
       throw Error("plugin", Code::unsupported, "is in the unknown state " + std::to_string(raw.state));
     return {static_cast<EnforcerState>(raw.state), (raw.flags & RAUHA_ENFORCER_BY_CGROUP) != 0,

@@ -31,6 +31,11 @@ bool isEventName(std::string_view name) noexcept {
                      [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '.' || c == '_'; });
 }
 
+// Or empty: not about a zone.
+bool isZoneId(std::string_view id) noexcept {
+  return std::all_of(id.begin(), id.end(), [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_'; });
+}
+
 LogLevel logLevelOf(int32_t level) noexcept {
   switch (level) {
     case RAUHA_LOG_DEBUG:
@@ -103,8 +108,9 @@ void HostServices::pluginLog(LogLevel level, rauha_str text) noexcept {
   }
 }
 
-void HostServices::violation(const std::string& text) noexcept {
-  calls_.violation(text);
+void HostServices::violation(const std::string& text, uint64_t count) noexcept {
+  calls_.violation(text, count);
+  if (callbacks_.violation) return callbacks_.violation(text);
   if (logRate_.admit(monotonicNs())) log(LogLevel::warning, text);
 }
 
@@ -158,7 +164,9 @@ PluginEvent HostServices::copyEvent(const rauha_event& raw) const {
   if (!isEventName(out.name))
     throw Error("plugin", Code::invalid, "event name \"" + cleanText(raw.name, kMaxEventName) + "\" is not area.what");
   out.zoneId = exactText(raw.zone_id, kMaxZoneId, "zone id of an event");
-  if (!isUtf8(out.zoneId)) throw Error("plugin", Code::invalid, "zone id of an event is not text");
+  if (!isZoneId(out.zoneId))
+    throw Error("plugin", Code::invalid,
+                "zone id \"" + cleanText(raw.zone_id, kMaxZoneId) + "\" of an event is not made of a-z, 0-9 and '_'");
   out.message = cleanText(raw.message, kMaxEventText);
   const rauha_array& list = raw.attributes;
   if (list.count == 0) return out;

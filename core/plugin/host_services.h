@@ -38,8 +38,8 @@ class HostServices final {
   CallWatch& calls() noexcept { return calls_; }
   std::vector<StuckCall> checkCalls();
   PluginHealth health() const;
-  // A breach of the contract: logged with the plugin's name, and counted.
-  void violation(const std::string& text) noexcept;
+  // A breach of the contract: logged with the plugin's name, and counted. count: so many, of which text is the latest.
+  void violation(const std::string& text, uint64_t count = 1) noexcept;
 
   // The functions behind the table.
   rauha_status emit(const rauha_event* event) noexcept;

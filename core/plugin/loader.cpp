@@ -11,6 +11,7 @@
 
 #include "core/base/digest.h"
 #include "core/plugin/c_struct.h"
+#include "core/plugin/service_tables.h"
 
 namespace rauha::plugin {
 namespace {
@@ -87,7 +88,16 @@ void agree(const std::string& what, const std::string& descriptor, const std::st
     throw Error("plugin", Code::invalid, "says " + what + " " + descriptor + " in its descriptor and " + note + " in its note");
 }
 
-OpenedPlugin checkDescriptor(const rauha_plugin& raw, InspectedPlugin& plugin, const std::vector<std::string>& services) {
+Error missingService(const std::string& service, PluginPlace place) {
+  if (place == PluginPlace::ownProcess && serviceTable(service) != nullptr)
+    return Error("plugin", Code::unsupported, "needs the service " + service + ", which a plugin in a process of its own does not have",
+                 "take isolation = \"process\" out of its table in rauha.toml, if it may run in the daemon");
+  return Error("plugin", Code::unsupported, "needs the service " + service + ", which this daemon does not have",
+               "use a daemon as new as the plugin");
+}
+
+OpenedPlugin checkDescriptor(const rauha_plugin& raw, InspectedPlugin& plugin, const std::vector<std::string>& services,
+                             PluginPlace place) {
   agree("name", descriptorText(raw.name, "name"), plugin.note.name);
   agree("version", descriptorText(raw.version, "version"), plugin.note.version);
   agree("ABI", "1." + std::to_string(raw.abi_minor), "1." + std::to_string(plugin.note.abiMinor));
@@ -100,9 +110,7 @@ OpenedPlugin checkDescriptor(const rauha_plugin& raw, InspectedPlugin& plugin, c
                    raw.destroy,
                    raw.get_interface};
   for (const auto& service : descriptorList(raw.requires_services, "requires_services"))
-    if (std::find(services.begin(), services.end(), service) == services.end())
-      throw Error("plugin", Code::unsupported, "needs the service " + service + ", which this daemon does not have",
-                  "use a daemon as new as the plugin");
+    if (std::find(services.begin(), services.end(), service) == services.end()) throw missingService(service, place);
   const std::string interface = "rauha." + out.note.kind + "/1";
   if (std::find(out.provides.begin(), out.provides.end(), interface) == out.provides.end())
     throw Error("plugin", Code::invalid, "is of kind " + out.note.kind + " but does not provide " + interface);
@@ -132,11 +140,11 @@ InspectedPlugin inspectPlugin(const std::string& path, const TrustRules& rules, 
   return out;
 }
 
-OpenedPlugin openPlugin(InspectedPlugin plugin, const std::vector<std::string>& services) {
+OpenedPlugin openPlugin(InspectedPlugin plugin, const std::vector<std::string>& services, PluginPlace place) {
   try {
     const auto library = loadLibrary(plugin);  // its destructor's dlclose has no effect: RTLD_NODELETE
     const rauha_plugin descriptor = readDescriptor(library);
-    return checkDescriptor(descriptor, plugin, services);
+    return checkDescriptor(descriptor, plugin, services, place);
   } catch (const Error& e) {
     throw about(plugin.file.path, e);
   }

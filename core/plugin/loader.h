@@ -35,7 +35,9 @@ struct OpenedPlugin {
   decltype(rauha_plugin::get_interface) getInterface = nullptr;
 };
 
-// services: ids of what the host offers; a plugin that requires another is refused.
-OpenedPlugin openPlugin(InspectedPlugin plugin, const std::vector<std::string>& services);
+enum class PluginPlace { daemon, ownProcess };
+
+// services: ids of what the host offers at this place; a plugin that requires another is refused by that name.
+OpenedPlugin openPlugin(InspectedPlugin plugin, const std::vector<std::string>& services, PluginPlace place = PluginPlace::daemon);
 
 }  // namespace rauha::plugin

@@ -144,6 +144,7 @@ struct Registry::State {
   void loadInto(Slot& slot, const EnabledPlugin& enabled) {
     slot.record.path = pathOf(enabled.name);
     slot.record.pinned = enabled.sha256.has_value();
+    slot.record.isolation = enabled.isolation ? "process" : "none";
     InspectedPlugin inspected = inspectPlugin(slot.record.path, rules, pinOf(enabled));
     fillFromNote(slot.record, inspected.note);
     slot.record.weaknesses = inspected.file.weaknesses;
@@ -166,7 +167,6 @@ struct Registry::State {
 
   // In a process of its own: none of its code runs here.
   void startInto(Slot& slot, const EnabledPlugin& enabled, InspectedPlugin inspected) {
-    slot.record.isolation = "process";
     if (inspected.note.kind != "image")
       throw Error(
           "plugin", Code::unsupported,

@@ -59,8 +59,9 @@ struct HostCallbacks {
   std::function<bool(PluginEvent&&)> event;  // false: the queue is full, the event is dropped (and counted in PluginRecord)
   std::function<void(LogLevel, std::string_view plugin, std::string_view text)> log;
   std::function<bool()> onLoopThread;
-  StateKeeper* state = nullptr;  // outlives the plugins; null: there is no rauha.state/1
-  bool spawn = true;             // false: there is no rauha.spawn/1
+  StateKeeper* state = nullptr;                       // outlives the plugins; null: there is no rauha.state/1
+  bool spawn = true;                                  // false: there is no rauha.spawn/1
+  std::function<void(const std::string&)> violation;  // null: a breach of the contract is logged; else whoever is told does that
 };
 
 // One file, as `rauha plugin list` shows it.

@@ -50,6 +50,15 @@ void Outbox::progress(uint64_t call, std::string_view what, uint64_t done, uint6
   wake();
 }
 
+void Outbox::violation(const std::string& text) {
+  {
+    std::lock_guard lock(mutex_);
+    ++violations_;
+    lastViolation_ = text.substr(0, kMaxText);
+  }
+  wake();
+}
+
 void Outbox::watch(uint64_t call, schema::Progress::Client client) { watchers_.emplace(call, kj::mv(client)); }
 
 void Outbox::forget(uint64_t call) {
@@ -113,6 +122,17 @@ Task<void> Outbox::sendReports() {
   }
 }
 
+Task<void> Outbox::sendViolations(schema::HostServices::Client& services) {
+  auto request = services.violationRequest();
+  {
+    std::lock_guard lock(mutex_);
+    if (violations_ == 0) co_return;
+    request.setCount(std::exchange(violations_, 0));
+    request.setText(text(lastViolation_));
+  }
+  co_await request.send();
+}
+
 Task<void> Outbox::send(schema::HostServices::Client services) {
   for (;;) {
     auto ready = observer_.whenBecomesReadable();
@@ -122,6 +142,8 @@ Task<void> Outbox::send(schema::HostServices::Client services) {
     co_await kj::mv(lines);
     auto reports = sendReports();
     co_await kj::mv(reports);
+    auto violations = sendViolations(services);
+    co_await kj::mv(violations);
     co_await kj::mv(ready);
   }
 }

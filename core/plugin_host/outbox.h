@@ -26,6 +26,7 @@ class Outbox final {
   bool log(int32_t level, std::string_view line);
   bool event(plugin::PluginEvent&& event);
   void progress(uint64_t call, std::string_view what, uint64_t done, uint64_t total);
+  void violation(const std::string& text);
 
   // The event loop's: who is told about a call's progress; sends until the connection is lost.
   void watch(uint64_t call, schema::Progress::Client client);
@@ -46,6 +47,7 @@ class Outbox final {
   bool put(Line line);
   Task<void> sendLines(schema::HostServices::Client& services);
   Task<void> sendReports();
+  Task<void> sendViolations(schema::HostServices::Client& services);
 
   UniqueFd bell_;
   kj::UnixEventPort::FdObserver observer_;
@@ -54,6 +56,8 @@ class Outbox final {
   std::deque<Line> lines_;
   std::map<uint64_t, Report> reports_;
   uint32_t droppedEvents_ = 0;
+  uint32_t violations_ = 0;
+  std::string lastViolation_;
 };
 
 }  // namespace rauha::plugin_host

@@ -72,13 +72,20 @@ class Call final {
   const uint64_t id_;
 };
 
+// As the plugin said it: what is added where there is no remedy, the daemon adds.
+void writeFailure(schema::Outcome::Builder out, const Error& e) {
+  auto to = out.initError();
+  writeError(to, e);
+  to.setHint(reader(e.hint()));
+}
+
 void answer(schema::PluginImageAnswer::Builder out, const std::vector<ResolvedImage>& images, int source) {
   try {
     plugin::writeImages(out.initImages(static_cast<unsigned>(images.size())), images, source);
     out.initOutcome().setOk();
   } catch (const Error& e) {
     out.disownImages();
-    writeOutcome(out.initOutcome(), e);
+    writeFailure(out.initOutcome(), e);
   }
 }
 
@@ -136,7 +143,7 @@ class ImagesServer final : public schema::PluginImages::Server {
     }
     auto out = context.getResults().initAnswer();
     if (failure)
-      writeOutcome(out.initOutcome(), *failure);
+      writeFailure(out.initOutcome(), *failure);
     else
       answer(out, images, source->get());
   }
@@ -217,7 +224,7 @@ class HostServer final : public schema::PluginHost::Server {
       failure = currentError("plugin");
     }
     if (failure) {
-      writeOutcome(context.getResults().initOutcome(), *failure);
+      writeFailure(context.getResults().initOutcome(), *failure);
       co_return;
     }
     shared_.plugin = std::move(loaded.plugin);
@@ -244,14 +251,17 @@ class HostServer final : public schema::PluginHost::Server {
     };
     callbacks.event = [&outbox = shared_.outbox](plugin::PluginEvent&& event) { return outbox.event(std::move(event)); };
     callbacks.onLoopThread = [loop] { return std::this_thread::get_id() == loop; };
-    callbacks.spawn = false;  // the filter has no fork
+    callbacks.violation = [&outbox = shared_.outbox](const std::string& text) { outbox.violation(text); };
+    // Events, timers and watches are served here. State is of zones, which only the daemon knows; the filter has no fork.
+    callbacks.state = nullptr;
+    callbacks.spawn = false;
     // The daemon has judged the file on this descriptor; its note is read again because the loader compares the two.
     plugin::InspectedPlugin inspected{{std::move(file), text(setup_.getPath()), {}}, {}};
     inspected.note = plugin::readNote(plugin::FileBytes(inspected.file.fd.get()));
     const auto services = plugin::offeredServices(callbacks);
     Loaded out;
-    out.plugin =
-        std::make_shared<plugin::LoadedPlugin>(plugin::openPlugin(std::move(inspected), services), config, toml, std::move(callbacks));
+    out.plugin = std::make_shared<plugin::LoadedPlugin>(plugin::openPlugin(std::move(inspected), services, plugin::PluginPlace::ownProcess),
+                                                        config, toml, std::move(callbacks));
     out.images = plugin::adaptImages(out.plugin);
     return out;
   }
@@ -263,6 +273,14 @@ class HostServer final : public schema::PluginHost::Server {
   kj::Promise<void> sending_ = kj::READY_NOW;
 };
 
+// Calls that are late the daemon sees itself; callbacks of timers and watches only we do.
+Task<void> watchCallbacks(Shared& shared) {
+  for (;;) {
+    co_await shared.io.provider->getTimer().afterDelay(1 * kj::SECONDS);
+    if (shared.plugin != nullptr) shared.plugin->host().checkCalls();
+  }
+}
+
 }  // namespace
 
 void serve(schema::HostSetup::Reader setup, std::vector<std::string> layers, UniqueFd socket, UniqueFd file) {
@@ -271,6 +289,7 @@ void serve(schema::HostSetup::Reader setup, std::vector<std::string> layers, Uni
   auto stream = io.lowLevelProvider->wrapUnixSocketFd(kj::AutoCloseFd(socket.release()));
   capnp::TwoPartyVatNetwork network(*stream, kDescriptorsPerMessage, capnp::rpc::twoparty::Side::SERVER, options());
   [[maybe_unused]] const auto rpc = capnp::makeRpcServer(network, kj::heap<HostServer>(shared, setup, std::move(layers), std::move(file)));
+  const auto watching = kj::Promise<void>(watchCallbacks(shared)).eagerlyEvaluate([](kj::Exception&&) {});
   network.onDisconnect().wait(io.waitScope);
   // Nothing is taken down: calls may run, and the daemon has forgotten them.
   _exit(0);

@@ -36,12 +36,12 @@ class LoadedRegistry {
   Registry& load() {
     HostCallbacks callbacks;
     callbacks.event = [this](PluginEvent&& e) {
-      std::lock_guard lock(mutex_);
+      std::lock_guard lock(mutex);
       events.push_back(std::move(e));
       return true;
     };
     callbacks.log = [this](LogLevel, std::string_view plugin, std::string_view text) {
-      std::lock_guard lock(mutex_);
+      std::lock_guard lock(mutex);
       logs.push_back(std::string(plugin) + ": " + std::string(text));
     };
     callbacks.state = state;
@@ -58,10 +58,10 @@ class LoadedRegistry {
   StateKeeper* state = nullptr;
   std::vector<PluginEvent> events;
   std::vector<std::string> logs;
+  mutable std::mutex mutex;  // of the two
 
  private:
   TestDirectory directory_;
-  std::mutex mutex_;
 
  public:
   std::unique_ptr<Registry> registry;  // before the directory goes

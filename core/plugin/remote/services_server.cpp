@@ -4,12 +4,14 @@
 #include <vector>
 
 #include "core/base/clock.h"
+#include "core/plugin/c_struct.h"
 
 namespace rauha::plugin {
 namespace {
 
 constexpr uint32_t kLogsPerSecond = 200;
 constexpr unsigned kMaxAttributes = 32;  // as HostServices takes
+constexpr size_t kMaxViolation = 1024;
 
 rauha_str str(capnp::Text::Reader t) { return t.size() == 0 ? rauha_str{nullptr, 0} : rauha_str{t.begin(), t.size()}; }
 
@@ -57,6 +59,12 @@ kj::Promise<void> ServicesServer::event(EventContext context) {
   event.attributes = {attributes.data(), static_cast<uint32_t>(attributes.size()), sizeof(rauha_attribute)};
   const rauha_host* table = host_.table();
   table->emit(table->context, &event);
+  return kj::READY_NOW;
+}
+
+kj::Promise<void> ServicesServer::violation(ViolationContext context) {
+  const auto params = context.getParams();
+  host_.violation(cleanText(str(params.getText()), kMaxViolation), params.getCount());
   return kj::READY_NOW;
 }
 

@@ -15,6 +15,7 @@ class ServicesServer final : public schema::HostServices::Server {
   explicit ServicesServer(HostServices& host) : host_(host) {}
   kj::Promise<void> log(LogContext context) override;
   kj::Promise<void> event(EventContext context) override;
+  kj::Promise<void> violation(ViolationContext context) override;
 
  private:
   bool admitLog();

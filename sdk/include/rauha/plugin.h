@@ -134,7 +134,7 @@ typedef struct rauha_event {
   uint32_t severity; /* 0 debug, 1 info, 2 notice, 3 warning, 4 error */
   uint32_t reserved;
   rauha_str name;         /* "area.what", lower case */
-  rauha_str zone_id;      /* absent: not about a zone */
+  rauha_str zone_id;      /* absent: not about a zone; else 1 to 40 bytes of [a-z0-9_] */
   rauha_str message;      /* for people, one line */
   rauha_array attributes; /* of rauha_attribute */
 } rauha_event;

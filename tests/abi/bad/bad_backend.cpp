@@ -2,6 +2,7 @@
 // so that a daemon can be run with it. Raw tables and casts: the headers and the wrapper would not let it.
 #include <rauha/backend.h>
 #include <rauha/service_state.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -61,6 +62,15 @@ rauha_status corruptState(rauha_call* call, rauha_str zone) {
 rauha_status zoneCreate(rauha_instance*, rauha_call* call, const rauha_zone_spec* spec, const rauha_layer_sink* sink,
                         rauha_zone_handle* out) {
   const std::string_view how = view(spec->hostname);
+  if (how == "returns") {  // long after anybody waits, with an answer that nobody may believe
+    const std::string file = std::string(view(host->environment->state_dir)) + "/plugins/bad-backend/return";
+    while (access(file.c_str(), F_OK) != 0) usleep(10'000);
+    int pair[2];
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0) return fail(call, RAUHA_E_IO, "socket pair");
+    close(pair[1]);
+    out->agent_fd_take = pair[0];
+    return RAUHA_OK;
+  }
   if (how.substr(0, 4) == "hang") hang();
   if (how == "late") {
     while (now() < host->deadline_ns(call) + 700'000'000) usleep(10'000);
@@ -78,7 +88,6 @@ rauha_status zoneCreate(rauha_instance*, rauha_call* call, const rauha_zone_spec
     sink->push(sink->context, &layer);
     return fail(call, RAUHA_E_BUSY, "but I failed anyway");
   }
-  (void)out;
   return fail(call, RAUHA_E_UNSUPPORTED, "makes no zones");
 }
 

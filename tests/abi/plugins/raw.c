@@ -1,7 +1,17 @@
 /* One source, many plugins: the macros V_* say what is wrong with this one. Written in C against the tables, as a foreign author would. */
 #include <rauha/backend.h>
+#include <rauha/image.h>
 #include <stdlib.h>
 
+#ifdef V_IMAGE
+#define V_KIND "image"
+#define V_INTERFACE rauha_image_v1
+#ifndef V_PROVIDES
+#define V_PROVIDES RAUHA_IMAGE_V1
+#endif
+#else
+#define V_INTERFACE rauha_backend_v1
+#endif
 #ifndef V_KIND
 #define V_KIND "backend"
 #endif
@@ -24,13 +34,16 @@
 #define V_PROVIDES RAUHA_BACKEND_V1
 #endif
 #ifndef V_TABLE_SIZE
-#define V_TABLE_SIZE sizeof(rauha_backend_v1)
+#define V_TABLE_SIZE sizeof(V_INTERFACE)
 #endif
 #ifndef V_CREATE
 #define V_CREATE create
 #endif
 #ifndef V_DESTROY
 #define V_DESTROY destroy
+#endif
+#ifndef V_RESOLVE
+#define V_RESOLVE resolve
 #endif
 #ifndef V_PROBE
 #define V_PROBE probe
@@ -72,10 +85,33 @@ __attribute__((unused)) static rauha_status create_own_status(const rauha_host* 
 }
 __attribute__((unused)) static void destroy(rauha_instance* i) { (void)i; }
 
+#ifndef V_IMAGE
 __attribute__((unused)) static rauha_status probe(rauha_instance* i, rauha_call* c, const rauha_layer_sink* s) {
   (void)i, (void)c, (void)s;
   return RAUHA_OK;
 }
+#endif
+#ifdef V_IMAGE
+__attribute__((unused)) static rauha_status resolve(rauha_instance* i, rauha_call* c, const rauha_image_request* r,
+                                                    const rauha_image_sink* s) {
+  (void)i, (void)c, (void)r, (void)s;
+  return RAUHA_E_UNSUPPORTED;
+}
+static rauha_status release(rauha_instance* i, rauha_call* c, rauha_str l) {
+  (void)i, (void)c, (void)l;
+  return RAUHA_OK;
+}
+static rauha_status remove_image(rauha_instance* i, rauha_call* c, const rauha_image_request* r) {
+  (void)i, (void)c, (void)r;
+  return RAUHA_OK;
+}
+static rauha_status reconcile_leases(rauha_instance* i, rauha_call* c, rauha_array l) {
+  (void)i, (void)c, (void)l;
+  return RAUHA_OK;
+}
+__attribute__((unused)) static const rauha_image_v1 table = {V_TABLE_SIZE, 0,       V_RESOLVE,       release, resolve, resolve,
+                                                             remove_image, resolve, reconcile_leases};
+#else
 static rauha_status zone_create(rauha_instance* i, rauha_call* c, const rauha_zone_spec* z, const rauha_layer_sink* s,
                                 rauha_zone_handle* o) {
   (void)i, (void)c, (void)z, (void)s, (void)o;
@@ -100,6 +136,7 @@ static rauha_status reconcile(rauha_instance* i, rauha_call* c, rauha_array z, c
 
 __attribute__((unused)) static const rauha_backend_v1 table = {V_TABLE_SIZE, 0,          V_PROBE,    zone_create, zone_connect,
                                                                zone_update,  zone_named, zone_named, reconcile};
+#endif
 
 static const void* get_interface(rauha_instance* i, const char* id) {
   (void)i, (void)id;

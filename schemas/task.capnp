@@ -62,6 +62,15 @@ struct LayerPosture {
   weaker @3 :Bool;        # armed is false or partial although the best tool would have it
 }
 
+struct PluginInUse {
+  # A plugin that the daemon works with. Which one gave the image: the scheme of the result's `image` and `rauha plugin list`.
+  name @0 :Text;
+  version @1 :Text;
+  kind @2 :Text;                                        # "backend", "image", "enforcer"
+  isolation @3 :Text;                                   # "none": it runs in the daemon, with its rights; "process": in a process of its own
+  path @4 :Text;                                        # its file; absent: in the directory of the installation
+}
+
 struct Posture {
   # What really protected this run. `weaker` layers are also printed as one line on standard error.
   layers @0 :List(LayerPosture);
@@ -76,6 +85,7 @@ struct Posture {
   degraded @9 :List(Text);                              # required layers that an explicit option waived
   kernel @10 :Text;
   unsafePlugins @11 :List(Text) $Json.name("unsafe_plugins");   # loaded from places that others than root control: "backend-linux: /tmp is writable by others"; absent: none
+  plugins @12 :List(PluginInUse);
 }
 
 struct EnforcementCounters {

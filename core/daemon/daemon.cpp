@@ -102,11 +102,7 @@ Daemon::Daemon(kj::AsyncIoContext& io, const Instance& instance, const Config& c
           }),
       stop_(kj::newPromiseAndFulfiller<void>()) {
   zones_.setCallTimeout(static_cast<int64_t>(config.callTimeoutMs) * 1'000'000);
-  std::vector<std::string> unsafe;
-  for (const auto& record : registry_->records())
-    if (record.loaded)
-      for (const auto& place : record.weaknesses) unsafe.push_back(record.name + ": " + place);
-  zones_.setUnsafePlugins(std::move(unsafe));
+  showPlugins();
   for (const auto& record : registry_->records()) {
     if (record.loaded)
       events_.emit(coreEvent(names::kPluginLoaded, record.weaknesses.empty() ? Severity::info : Severity::warning,
@@ -114,6 +110,19 @@ Daemon::Daemon(kj::AsyncIoContext& io, const Instance& instance, const Config& c
                                  (record.weaknesses.empty() ? "" : ", from an unsafe place: " + record.weaknesses[0]),
                              {{"name", record.name}, {"version", record.version}, {"path", record.path}}));
   }
+}
+
+// In every posture from now on.
+void Daemon::showPlugins() {
+  std::vector<PluginInUse> used;
+  std::vector<std::string> unsafe;
+  for (const auto& record : registry_->records()) {
+    if (!record.loaded) continue;
+    const bool installed = record.path.substr(0, record.path.rfind('/')) == instance_.pluginDir;
+    used.push_back({record.name, record.version, record.kind, record.isolation, installed ? "" : record.path});
+    for (const auto& place : record.weaknesses) unsafe.push_back(record.name + ": " + place);
+  }
+  zones_.setPlugins(std::move(used), std::move(unsafe));
 }
 
 plugin::PluginConfig Daemon::pluginConfig() const {

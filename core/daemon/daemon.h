@@ -40,6 +40,7 @@ class Daemon final {
 
  private:
   plugin::PluginConfig pluginConfig() const;
+  void showPlugins();
   plugin::HostCallbacks hostCallbacks();
   Task<void> reconcileChanges();
   Task<void> leaveWhenIdle();

@@ -150,6 +150,15 @@ void writePosture(schema::Posture::Builder out, const Posture& posture) {
   if (!posture.unsafePlugins.empty())
     fill(out.initUnsafePlugins(static_cast<unsigned>(posture.unsafePlugins.size())), posture.unsafePlugins);
   fill(out.initDegraded(static_cast<unsigned>(posture.degraded.size())), posture.degraded);
+  auto plugins = out.initPlugins(static_cast<unsigned>(posture.plugins.size()));
+  for (unsigned i = 0; i < plugins.size(); ++i) {
+    const auto& from = posture.plugins[i];
+    plugins[i].setName(from.name);
+    plugins[i].setVersion(from.version);
+    plugins[i].setKind(from.kind);
+    plugins[i].setIsolation(from.isolation);
+    if (!from.path.empty()) plugins[i].setPath(from.path);
+  }
 }
 
 }  // namespace rauha

@@ -13,6 +13,11 @@
 
 namespace rauha {
 
+struct PluginInUse {
+  std::string name, version, kind, isolation;
+  std::string path;  // empty: in the directory of the installation
+};
+
 struct Posture {
   std::vector<plugin::Layer> layers;  // every name that `require` knows, once, in a fixed order
   std::string cgroupLayout;           // "v2", "hybrid" or "" when the backend did not say
@@ -28,6 +33,7 @@ struct Posture {
   std::string kernel;
   std::vector<std::string> notes;
   std::vector<std::string> unsafePlugins;  // where plugins come from that others than root control
+  std::vector<PluginInUse> plugins;
 };
 
 // Of a zone that stands but runs nothing yet: the process layers are what the backend announced.

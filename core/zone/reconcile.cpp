@@ -49,6 +49,7 @@ Task<void> ZoneService::adopt(store::ZoneRow row) {
     co_await enforcement_.refresh();
     enforcement_.show(zone->posture);
     zone->posture.unsafePlugins = unsafePlugins_;
+    zone->posture.plugins = plugins_;
     co_await enforcement_.arm(zone);
     zone->agent = std::make_unique<AgentClient>(io_, std::move(handle.agent));
     // A stopped shim must not keep the daemon from starting.

@@ -159,6 +159,7 @@ Task<void> ZoneService::build(std::shared_ptr<Zone> zone, ZoneRequest& request, 
   zone->posture = boundaryPosture(handle.layers, zone->policy.get(), handle.idBase, handle.idCount, backend_.name());
   enforcement_.show(zone->posture);
   zone->posture.unsafePlugins = unsafePlugins_;
+  zone->posture.plugins = plugins_;
   zone->posture.degraded = request.waived;
   checkRequired(zone->posture, zone->policy.get(), request.waived, true);
   zone->agent = std::make_unique<AgentClient>(io_, std::move(handle.agent));

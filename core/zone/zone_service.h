@@ -85,7 +85,10 @@ class ZoneService final : private kj::TaskSet::ErrorHandler {
     enforcement_.setCallTimeout(ns);
   }
   // Shown in every posture.
-  void setUnsafePlugins(std::vector<std::string> places) { unsafePlugins_ = std::move(places); }
+  void setPlugins(std::vector<PluginInUse> plugins, std::vector<std::string> unsafePlaces) {
+    plugins_ = std::move(plugins);
+    unsafePlugins_ = std::move(unsafePlaces);
+  }
   bool busy() const noexcept { return !zones_.empty() || inFlight_ > 0; }
   std::string scratchDirectory(const std::string& zoneId) const { return stateDir_ + "/zones/" + zoneId; }
 
@@ -111,6 +114,7 @@ class ZoneService final : private kj::TaskSet::ErrorHandler {
   evidence::EventBus& events_;
   std::string stateDir_;
   Enforcement enforcement_;
+  std::vector<PluginInUse> plugins_;
   std::vector<std::string> unsafePlugins_;
   // A boundary takes milliseconds; whoever needs this long is stuck, and waiting on would block the zone's queue for ever.
   int64_t callNs_ = 30'000'000'000;

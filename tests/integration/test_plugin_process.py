@@ -3,12 +3,13 @@
 import os
 import pathlib
 import secrets
+import shutil
 import signal
 
 import pytest
 
 from support import procs
-from support.instance import Instance
+from support.instance import RAUHA, Instance
 from support.waiting import eventually
 # Every test of images once more, against this module's `rauha`.
 from test_images import *  # noqa: F401,F403
@@ -65,6 +66,29 @@ def test_list_says_how_it_is_confined(rauha):
     assert f"process {entry['pid']}" in rauha.run("plugin", "list").exited(0).stdout.decode()
 
 
+def test_the_result_says_where_plugins_run(rauha):
+    posture = rauha.sandbox("/bin/true").task("succeeded", 0)["posture"]
+    used = {p["name"]: p for p in posture["plugins"]}
+    assert used["image-oci"]["isolation"] == "process" and used["backend-linux"]["isolation"] == "none"
+    assert [(p["name"], p["kind"]) for p in posture["plugins"]] == [("backend-linux", "backend"), ("image-oci", "image")]
+    # They come with the installation; nothing is unsafe about them.
+    assert not any("path" in p for p in posture["plugins"]) and "unsafe_plugins" not in posture
+
+
+def test_the_most_layers_that_a_zone_mounts(rauha, tmp_path):
+    """Each layer crosses as a descriptor, from the daemon to the zone's agent in one message."""
+    from support.images import Image, busybox_layer
+    from support.make_oci_image import File
+    for count, expected in ((127, 0), (128, 0), (129, 125)):
+        layers = [[File(f"etc/layer{number}", f"{number}\n")] for number in range(count - 1)]
+        layout = Image(busybox_layer(), *layers, Env=["PATH=/bin"]).oci(tmp_path / f"oci{count}")
+        result = rauha.sandbox("/bin/sh", "-c", "ls /etc | grep -c layer; cat /etc/layer0 /etc/layer125", image=f"oci:{layout}")
+        if expected == 0:
+            assert result.task("succeeded", 0)["stdout"] == f"{count - 1}\n0\n125\n"
+        else:
+            assert "129 layers, more than the 128" in result.refused(125, "image")["text"]
+
+
 def test_confinement_as_the_kernel_sees_it(rauha):
     rauha.ensure_daemon()
     (first,), (second,) = host_processes(rauha)
@@ -82,10 +106,16 @@ def test_confinement_as_the_kernel_sees_it(rauha):
     assert not (root / "etc/shadow").exists() and not (root / "home").exists() and not (root / "sys").exists() and (root / "usr/bin").is_dir()
     assert not list((root / str(rauha.root / "run").lstrip("/")).iterdir()), "the daemon's runtime directory is seen"
     # The daemon's socket, lock and store are not among its descriptors.
-    names = [os.readlink(f"/proc/{second}/fd/{fd}") for fd in os.listdir(f"/proc/{second}/fd")]
-    kinds = sorted(n for n in names if n.startswith("/") and n != "/dev/null")
+    names = {fd: os.readlink(f"/proc/{second}/fd/{fd}") for fd in os.listdir(f"/proc/{second}/fd")}
     store = str(rauha.root / "state/plugins/image-oci")
-    assert all(n.endswith("/image-oci.so") or n.startswith(store) for n in kinds), names
+    others = [fd for fd, n in names.items() if n.startswith("/") and n != "/dev/null" and not n.startswith(store)]
+    # Its own file alone, which is the root of a mount of its own, and read-only.
+    assert [os.stat(f"/proc/{second}/fd/{fd}").st_ino for fd in others] == [os.stat(plugin(rauha)["path"]).st_ino], names
+    mounted = pathlib.Path(f"/proc/{second}/mountinfo").read_text()
+    for line in mounted.splitlines():
+        where, flags = line.split()[4:6]
+        writable = where in (store, "/tmp", str(rauha.root / "run"))
+        assert ("rw" in flags.split(",")) == writable, line
 
 
 def test_the_host_image_is_the_same_as_in_the_daemon(rauha):
@@ -147,6 +177,72 @@ def test_process_ends_with_the_daemon(fresh, number):
         procs.wait_dead(handle, 10, "a process of the plugin's")
         os.close(handle)
     fresh.ensure_daemon()  # cleans up after the one that was killed
+
+
+@pytest.fixture
+def wild(private_directories):
+    """An instance with a second image plugin, in a process of its own, that does what its reference says."""
+    build = RAUHA.parent.parent
+    if not (build / "test/plugins/wild-image.so").exists():
+        pytest.skip("wild-image.so is only in a build with tests")
+    private = private_directories("wild")
+    shutil.copy(build / "test/plugins/wild-image.so", private / "wild-image.so")
+    (private / "wild-image.so").chmod(0o755)
+    instance = instance_with(f"""[plugins]
+directories = ["{build}/lib/rauha/plugins", "{private}"]
+images = ["image-oci", "wild-image"]
+[plugin.wild-image]
+schemes = ["wild"]
+isolation = "process"
+[daemon]
+workers = 2
+""")
+    yield instance
+    _finish(instance)
+
+
+def test_daemon_and_plugin_die_in_the_middle_of_a_resolve(wild):
+    """Beside zones that live: they live on, the client gets its one document, nothing is left, and the next daemon works."""
+    kept = wild.run("zone", "create", "--name", "kept", "--json").exited(0).json["id"]
+    mark = f"8{secrets.randbelow(10**4):04}.{secrets.randbelow(10**9):09}"
+    running = wild.start_sandbox("sleep", mark)
+    eventually(lambda: procs.with_marker(mark), 30, "the task")
+    resolving = wild.start_sandbox("/bin/true", image="wild:hang")
+    eventually((wild.root / "state/plugins/wild-image/hanging").exists, 30, "the resolve")
+    posture = wild.sandbox("/bin/true").task("succeeded", 0)["posture"]
+    assert {p["name"]: p.get("path", "") for p in posture["plugins"]}["wild-image"].endswith("/wild-image.so")
+
+    handles = [os.pidfd_open(pid) for pids in host_processes(wild) for pid in pids]
+    assert len(handles) == 2
+    # The plugin's process and the daemon at once: neither can tidy up after the other.
+    signal.pidfd_send_signal(handles[0], signal.SIGKILL)
+    wild.kill_daemon(signal.SIGKILL)
+    for handle in handles:
+        procs.wait_dead(handle, 10, "a process of the plugin's")
+        os.close(handle)
+    for client in (running, resolving):
+        assert client.wait(60).json["status"] == "runtime_error"
+    wild.ensure_daemon()
+    eventually(lambda: not procs.with_marker(mark), 20, "the end of the task whose client is gone")
+    assert [(z["id"], z["state"]) for z in wild.zones()] == [(kept, "ready")]
+    wild.sandbox("/bin/true").task("succeeded", 0)
+    entry = next(p for p in wild.run("plugin", "list", "--json").exited(0).json["plugins"] if p["name"] == "wild-image")
+    assert entry["loaded"] and entry["restarts"] == 0
+    wild.run("zone", "delete", "--json", "kept").exited(0)
+
+
+def test_images_that_take_long_do_not_keep_zones_from_starting(wild):
+    """Image calls have workers of their own: as many hang as there are, and one more waits."""
+    waiting = [wild.start_sandbox("/bin/true", image="wild:hang") for _ in range(3)]
+    eventually((wild.root / "state/plugins/wild-image/hanging").exists, 30, "a resolve")
+    for _ in range(3):
+        wild.run("zone", "create", "--name", "beside", "--json").exited(0)
+        wild.run("zone", "delete", "--json", "beside").exited(0)
+    for client in waiting:
+        assert client.process.poll() is None
+        client.process.send_signal(signal.SIGTERM)
+    for client in waiting:
+        client.wait(60).task("cancelled", 143)
 
 
 @pytest.mark.parametrize("config, words", [

@@ -1,5 +1,6 @@
 """Plugins through a running daemon: what a bad one is answered with, what `plugin list` says of it, and an enforcer that only counts."""
 
+import hashlib
 import os
 import shutil
 import stat
@@ -8,6 +9,7 @@ import subprocess
 import pytest
 
 from support.instance import RAUHA, REPOSITORY
+from support.waiting import eventually
 
 BUILD = RAUHA.parent.parent
 TEST_PLUGINS = BUILD / "test/plugins"
@@ -125,6 +127,21 @@ def test_a_call_that_hangs_is_given_up(bad_with):
     assert bad.zones() == []
 
 
+def test_a_call_that_returns_after_it_was_given_up_changes_nothing(bad_with):
+    bad = bad_with(SOON)
+    assert "did not return" in refused(bad, "returns")["text"]
+    assert [(z["name"], z["state"]) for z in bad.zones()] == [("returns", "failed")]
+    (bad.root / "state/plugins/bad-backend/return").touch()
+    health = eventually(lambda: (h := plugin(bad, "bad-backend")["health"])["stuck"] == 0 and h, 30, "the call returns")
+    assert health["abandoned"] == 1 and health["overruns"] == 1, health
+    # Its answer said that a zone stands: it does not, and it can be taken down now, by the same daemon.
+    assert [(z["name"], z["state"]) for z in bad.zones()] == [("returns", "failed")]
+    pid = bad.daemon_pid()
+    eventually(lambda: bad.run("zone", "delete", "--name", "returns", "--json").returncode == 0, 30, "the zone can be deleted")
+    assert bad.zones() == [] and bad.daemon_pid() == pid
+    assert refused(bad, "other")["text"] == "makes no zones"
+
+
 def test_a_plugin_with_too_many_hanging_calls_is_not_called(bad_with):
     bad = bad_with(SOON)
     names = [f"hang{number}" for number in range(4)]
@@ -147,6 +164,46 @@ def test_what_was_let_pass_for_an_unsafe_place_is_shown(bad):
         assert unsafe == ["/tmp is writable by others (mode 1777)"]
         text = bad.run("plugin", "list").exited(0).stdout.decode()
         assert "bad-backend: accepted although /tmp is writable by others (mode 1777)" in text
+
+
+def test_a_private_place_and_its_owner_are_shown_in_the_posture(fresh, private_directories):
+    """A developer's own directory: nothing in it belongs to root, and each result says so."""
+    private = private_directories("developer")
+    file = private / "wild-image.so"
+    shutil.copy(TEST_PLUGINS / "wild-image.so", file)
+    file.chmod(0o755)
+    for path in (file, private):
+        os.chown(path, 1000, 1000)
+    text = f"""
+[plugins]
+images = ["image-oci", "wild-image"]
+directories = ["{BUILD}/lib/rauha/plugins", "{private}"]
+[plugin.wild-image]
+schemes = ["wild"]
+"""
+    configure(fresh, text)
+    info = plugin(fresh, "wild-image")
+    assert not info["loaded"] and info["refusal"].startswith(f"{private} belongs to uid 1000, expected root")
+    fresh.stop()
+    configure(fresh, text.replace("images =", "allow_unsafe_directories = true\nimages ="))
+    result = fresh.sandbox("true")
+    posture = result.task("succeeded", 0)["posture"]
+    assert {"name": "wild-image", "version": "0.1", "kind": "image", "isolation": "none", "path": str(file)} in posture["plugins"]
+    for path in (private, file):
+        assert f"wild-image: {path} belongs to uid 1000, expected root" in posture["unsafe_plugins"], posture
+    assert f"plugin wild-image: {file} belongs to uid 1000, expected root" in fresh.sandbox("true", json_output=False).stderr.decode()
+
+
+def test_a_pinned_file_is_the_pinned_one_or_nothing(fresh):
+    file = BUILD / "lib/rauha/plugins/image-oci.so"
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    configure(fresh, f'[plugin.image-oci]\nsha256 = "{digest}"\n')
+    assert plugin(fresh, "image-oci")["pinned"] and fresh.sandbox("true").task("succeeded", 0)
+    fresh.stop()
+    configure(fresh, f'[plugin.image-oci]\nsha256 = "{"0" * 64}"\n')
+    result = fresh.sandbox("true")
+    assert f"image-oci.so is sha256:{digest}, the configuration pins sha256:{'0' * 64}" in result.stdout.decode(), result.explain("not refused")
+    assert result.returncode == 125
 
 
 # --- an enforcer that only counts (sdk/examples/count-enforcer, in C)

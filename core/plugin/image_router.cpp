@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <exception>
+#include <type_traits>
 
 namespace rauha::plugin {
 namespace {
@@ -23,21 +24,20 @@ class ImageRouter final : public ImageSource {
   const std::string& name() const noexcept override { return rest_->plugin; }
 
   ResolvedImage resolve(const CallOptions& options, const ImageRequest& request) override {
-    return sourceOf(request.reference).resolve(options, request);
+    return told(request.reference, [&](ImageSource& source) { return source.resolve(options, request); });
   }
   ResolvedImage inspect(const CallOptions& options, const ImageRequest& request) override {
-    return sourceOf(request.reference).inspect(options, request);
+    return told(request.reference, [&](ImageSource& source) { return source.inspect(options, request); });
   }
   ResolvedImage importImage(const CallOptions& options, const ImageRequest& request) override {
     const ImageRoute& route = routeOf(request.reference);
-    ImageSource& source = sourceOf(request.reference);
     // "snapshot:1" would be a fine name and tag for the other plugin, and then nobody could reach it.
     if (const ImageRoute& named = routeOf(request.name); named.plugin != route.plugin && !named.schemes.empty())
       throw Error("image", Code::invalid,
                   "image name " + request.name + " belongs to plugin " + named.plugin + ", but " + request.reference + " is read by " +
                       route.plugin,
                   "choose a name that does not begin with " + std::string(schemeOf(request.name)) + ":", request.name);
-    ResolvedImage image = source.importImage(options, request);
+    ResolvedImage image = told(request.reference, [&](ImageSource& source) { return source.importImage(options, request); });
     if (routeOf(image.info.reference).plugin != route.plugin)
       throw Error("image", Code::internal,
                   route.plugin + ": stored image " + image.info.reference + " under a name that belongs to plugin " +
@@ -45,7 +45,9 @@ class ImageRouter final : public ImageSource {
                   "report this to the plugin's author");
     return image;
   }
-  void remove(const CallOptions& options, std::string_view reference) override { sourceOf(reference).remove(options, reference); }
+  void remove(const CallOptions& options, std::string_view reference) override {
+    told(reference, [&](ImageSource& source) { source.remove(options, reference); });
+  }
 
   std::vector<ResolvedImage> list(const CallOptions& options) override {
     std::vector<ResolvedImage> out;
@@ -76,6 +78,19 @@ class ImageRouter final : public ImageSource {
                   "image " + std::string(reference) + ": its plugin " + route.plugin + " is not loaded: " + route.refusal,
                   route.hint.empty() ? "see `rauha plugin list`" : route.hint, std::string(reference));
     return *route.source;
+  }
+  // What is said of images in general speaks of our own kinds: the remedy of a plugin beside ours is its own, or names it.
+  template <typename F>
+  std::invoke_result_t<F, ImageSource&> told(std::string_view reference, F&& f) const {
+    ImageSource& source = sourceOf(reference);
+    try {
+      return f(source);
+    } catch (const Error& e) {
+      const ImageRoute& route = routeOf(reference);
+      if (route.schemes.empty() || !e.hint().empty() || e.errorClass() != "image") throw;
+      throw Error("image", e.code(), e.text(), "see what plugin " + route.plugin + " says of its images: it is no part of Rauha",
+                  e.object());
+    }
   }
   template <typename F>
   void forAll(F&& f) const {

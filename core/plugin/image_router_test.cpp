@@ -76,6 +76,20 @@ TEST_F(ImageRouterTest, TheSchemeSaysWhoAnswers) {
   EXPECT_EQ(router->name(), "image-oci");
 }
 
+TEST_F(ImageRouterTest, AFailureWithoutARemedyNamesThePluginBesideOurs) {
+  const auto hintOf = [&](const std::string& reference) {
+    try {
+      router->resolve({}, request(reference));
+    } catch (const Error& e) {
+      return e.hint();
+    }
+    return std::string("accepted");
+  };
+  oci.failing = snapshots.failing = true;
+  EXPECT_EQ(hintOf("snapshot:/x"), "see what plugin dir-snapshot says of its images: it is no part of Rauha");
+  EXPECT_EQ(hintOf("oci:/x"), "") << "what is added to ours speaks of ours";
+}
+
 TEST_F(ImageRouterTest, ListIsEverybodys) {
   const auto images = router->list({});
   ASSERT_EQ(images.size(), 2u);

@@ -39,7 +39,8 @@ Which cases
 What the plugin gets
   --config FILE         its own section of rauha.toml (without the [plugin.NAME] line)
   --reference REF       image plugins: a reference that works; may be given more than once, the first that resolves is used. @dir, @oci,
-                        @oci-archive and @docker-archive stand for the path of a sample image that is made for the case.
+                        @oci-archive and @docker-archive stand for the path of a sample image that is made for the case; a path of this
+                        machine does as well (program:/bin/busybox).
                         Default: oci:@oci, dir:@dir, host
   --libexec DIR         backends: where rauha-shim is. Default: beside this program, or ../libexec/rauha
 
@@ -68,6 +69,7 @@ struct Usage : std::runtime_error {
 struct Arguments {
   Options options;
   std::string include;
+  std::string given;  // what the plugin gets, as it was written
   bool list = false, onlyFailed = false, json = false, noSkip = false, onlyRandom = false;
 };
 
@@ -134,8 +136,10 @@ Arguments parse(int argc, char** argv) {
       out.options.kind = kindNamed(value());
     } else if (word == "--config") {
       out.options.config = fileText(value());
+      out.given += " --config '" + words[i] + "'";
     } else if (word == "--reference") {
       out.options.references.push_back(value());
+      out.given += " --reference '" + words[i] + "'";
     } else if (word == "--libexec") {
       out.options.libexecDir = value();
     } else if (word == "--limit") {
@@ -264,7 +268,7 @@ int check(const Arguments& arguments) {
                 report.count(Verdict::skipped));
   const bool bad = report.count(Verdict::failed) > 0 || (arguments.noSkip && report.count(Verdict::skipped) > 0);
   if (bad && !arguments.json && report.count(Verdict::failed) > 0)
-    std::printf("again: rauha-plugin-check %s --seed %llu --only-failed\n", arguments.options.plugin.c_str(),
+    std::printf("again: rauha-plugin-check %s%s --seed %llu --only-failed\n", arguments.options.plugin.c_str(), arguments.given.c_str(),
                 static_cast<unsigned long long>(arguments.options.seed));
   return bad ? kSomeFailed : kAllPassed;
 }

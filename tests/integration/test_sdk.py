@@ -1,5 +1,6 @@
 """The SDK as a stranger has it: installed somewhere, its tutorial followed word by word, its examples built against it and used by real tasks."""
 
+import json
 import os
 import shutil
 import signal
@@ -60,6 +61,41 @@ def test_tutorial(installed):
     (installed / "tutorial.py").write_bytes((SCRIPTS / "tutorial.py").read_bytes())
     output = run(SCRIPTS / "fresh_root.sh", installed, "/usr/bin/python3", "/usr/local/tutorial.py", "/usr/local/share/doc/rauha-sdk/README.md")
     assert "blocks did what they say" in output
+
+
+def check(*argv, code, plugin=BIN.parent / "test/subjects/image-subject.so"):
+    """rauha-plugin-check; its standard output."""
+    if not plugin.exists():
+        pytest.skip("the subjects are only in a build with tests")
+    done = subprocess.run([BIN / "rauha-plugin-check", plugin, *argv], stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False, timeout=120)
+    assert done.returncode == code, f"{argv} ended with {done.returncode}:\n{done.stdout.decode()}\n{done.stderr.decode()}"
+    return done.stdout.decode()
+
+
+def test_plugin_check_says_what_failed_and_brings_it_back(tmp_path):
+    config = tmp_path / "bad.toml"
+    config.write_text('bad = "random.inputs"\n')
+    first, second = (json.loads(check("--config", config, "--reproduce", "7", "--json", code=1)) for _ in range(2))
+    for document in (first, second):
+        assert (document["kind"], document["seed"], document["failed"], document["skipped"]) == ("image", 7, 1, 0)
+        for case in document["cases"]:
+            assert case["verdict"] in ("passed", "failed") and case["rule"] and case["where"] and case.pop("seconds") >= 0
+    assert first == second and [c["name"] for c in first["cases"] if c["verdict"] == "failed"] == ["random.inputs"]
+    only = json.loads(check("--config", config, "--reproduce", "7", "--json", "--only-failed", code=1))
+    assert [c["name"] for c in only["cases"]] == ["random.inputs"] and "of the seed 7" in only["cases"][0]["seen"]
+    text = check("--config", config, "--reproduce", "7", "--only-failed", code=1)
+    assert "random.inputs" in text and "cancel.middle" not in text
+    assert f"--config '{config}' --seed 7 --only-failed" in text.splitlines()[-1]
+
+
+def test_plugin_check_in_process_and_its_exit_codes():
+    assert json.loads(check("--in-process", "--include", "^(answers|errors.text)$", "--json", code=0))["passed"] == 2
+    check("--include", "^nothing$", code=2)
+    check("--include", "[", code=2)
+    check("--seed", "x", code=2)
+    names = [line.split()[0] for line in check("--list", code=0).splitlines()]
+    groups = {name.split(".")[0] for name in names}
+    assert groups == {"load", "versions", "config", "specs", "errors", "life", "answers", "idempotence", "cancel", "crash", "resources", "threads", "random"}
 
 
 # --- dir-snapshot

@@ -4,7 +4,8 @@
 # Every method returns an Outcome first: domain errors are values. RPC exceptions mean a bug, an overload or a lost daemon.
 # Peers are authenticated by SO_PEERCRED. Limits per connection: 4 MiB a message from the client, which has 10 s from its first byte to its last,
 # and 64 Ki words of unanswered calls. Messages above 16 KiB share 64 MiB, and 16 MiB a uid, until they are handled: one that does not fit waits,
-# within the same 10 s. A peer beyond a limit loses its connection.
+# within the same 10 s. At most 1024 answers that the client has not finished with and capabilities that it has not released, together. A peer
+# beyond a limit loses its connection.
 
 using Cxx = import "/capnp/c++.capnp";
 using Json = import "/capnp/compat/json.capnp";

@@ -24,10 +24,49 @@ kj::Promise<void> readRest(kj::AsyncInputStream& stream, kj::ArrayPtr<kj::byte> 
 }  // namespace
 
 kj::Promise<kj::Maybe<capnp::MessageReaderAndFds>> PoliteStream::tryReadMessage(kj::ArrayPtr<kj::AutoCloseFd> fds,
-                                                                                capnp::ReaderOptions options,
-                                                                                kj::ArrayPtr<capnp::word> scratch) {
+                                                                                capnp::ReaderOptions options, kj::ArrayPtr<capnp::word>) {
+  return readNext(fds, options)
+      .then(
+          [this](Read&& message) -> kj::Promise<Read> {
+            KJ_IF_MAYBE (next, message) {
+              if (!keepsTooMuch(*next->reader)) return kj::mv(message);
+              beginLeaving();
+              return KJ_EXCEPTION(DISCONNECTED, "the peer keeps too many answers and capabilities");
+            }
+            beginLeaving();
+            return Read(nullptr);
+          },
+          [this](kj::Exception&& e) -> kj::Promise<Read> {
+            beginLeaving();
+            return kj::mv(e);
+          });
+}
+
+// Nothing more is read. What is still to be written keeps the connection only as long as a peer that reads would need.
+void PoliteStream::beginLeaving() {
+  leaving_ =
+      timer_.afterDelay(limits_.patienceMs * kj::MILLISECONDS).then([this] { givenUp_.fulfiller->fulfill(); }).eagerlyEvaluate(nullptr);
+}
+
+// A message that cannot be counted is one that the RPC system will refuse.
+bool PoliteStream::keepsTooMuch(capnp::MessageReader& message) {
+  (void)kj::runCatchingExceptions([&] { kept_.received(message); });
+  return kept_.total() > limits_.kept;
+}
+
+kj::Promise<void> PoliteStream::writeMessage(kj::ArrayPtr<const int> fds, kj::ArrayPtr<const kj::ArrayPtr<const capnp::word>> segments) {
+  kept_.sent(segments);
+  return inner_.writeMessage(fds, segments);
+}
+
+kj::Promise<void> PoliteStream::writeMessages(kj::ArrayPtr<kj::ArrayPtr<const kj::ArrayPtr<const capnp::word>>> messages) {
+  for (const auto segments : messages) kept_.sent(segments);
+  return inner_.writeMessages(messages);
+}
+
+kj::Promise<PoliteStream::Read> PoliteStream::readNext(kj::ArrayPtr<kj::AutoCloseFd> fds, capnp::ReaderOptions options) {
   if (network_ == nullptr || network_->getCurrentQueueCount() <= limits_.queuedReplies) {
-    waitedMs_ = 0;
+    stalledSince_ = nullptr;
     return stream_.tryReadWithFds(first_, 1, sizeof first_, fds.begin(), fds.size())
         .then([this, fds, options](kj::AsyncCapabilityStream::ReadResult&& got) mutable -> kj::Promise<Read> {
           if (got.byteCount == 0) return Read(nullptr);
@@ -40,15 +79,14 @@ kj::Promise<kj::Maybe<capnp::MessageReaderAndFds>> PoliteStream::tryReadMessage(
         });
   }
   // KJ tells nobody when a write finishes, so we look again; 2 ms is far below what a reading peer would notice.
-  constexpr uint32_t kStepMs = 2;
-  waitedMs_ += kStepMs;
-  if (waitedMs_ > limits_.patienceMs) {
+  constexpr auto kStep = 2 * kj::MILLISECONDS;
+  const kj::TimePoint now = timer_.now();
+  if (stalledSince_ == nullptr) stalledSince_ = now;
+  if (now - KJ_ASSERT_NONNULL(stalledSince_) > limits_.patienceMs * kj::MILLISECONDS) {
     givenUp_.fulfiller->fulfill();
     return KJ_EXCEPTION(DISCONNECTED, "the peer does not read its replies");
   }
-  return timer_.afterDelay(kStepMs * kj::MILLISECONDS).then([this, fds, options, scratch] {
-    return tryReadMessage(fds, options, scratch);
-  });
+  return timer_.afterDelay(kStep).then([this, fds, options] { return readNext(fds, options); });
 }
 
 // The first word is there: the number of segments, less one, and the size of the first. The table of sizes ends at a whole word.

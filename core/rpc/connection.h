@@ -4,7 +4,8 @@
 // Cap'n Proto 0.9.2 queues replies without bound and counts only unanswered calls, so a peer that calls and never reads costs about 9 KiB a
 // call, and dropping it then frees the queue recursively (stack overflow). PoliteStream therefore stops reading from a peer whose
 // own replies are not being read, and gives up on it after a while. Only the trusted side may do this: if both did, they would deadlock.
-// It also reads the messages itself: what a peer has begun must be there soon, and fits into the budget that all connections share.
+// It also reads the messages itself: what a peer has begun must be there soon, and fits into the budget that all connections share; what it
+// keeps of our answers is counted (kept_count.h).
 //
 // Owner: the accept loop's task set. Thread: the event loop.
 
@@ -17,6 +18,7 @@
 #include <string>
 
 #include "core/base/fd.h"
+#include "core/rpc/kept_count.h"
 #include "core/rpc/message_budget.h"
 
 namespace rauha::rpc {
@@ -35,6 +37,7 @@ struct Limits {
   uint32_t queuedReplies = 64;  // beyond this we stop reading
   uint32_t patienceMs = 5000;   // … and after this we hang up
   uint32_t segments = 512;      // of one message
+  uint32_t kept = 1024;         // answers that the peer has not given back, and capabilities that it kept of those it has
   // From the first byte of a message to its last. Each byte resets nothing: one that trickles is cut off too.
   uint32_t messageMs = 10000;
 };
@@ -48,17 +51,16 @@ class PoliteStream final : public capnp::MessageStream {
   kj::Promise<void> onGivenUp() { return kj::mv(givenUp_.promise); }
   kj::Promise<kj::Maybe<capnp::MessageReaderAndFds>> tryReadMessage(kj::ArrayPtr<kj::AutoCloseFd> fds, capnp::ReaderOptions options,
                                                                     kj::ArrayPtr<capnp::word> scratch) override;
-  kj::Promise<void> writeMessage(kj::ArrayPtr<const int> fds, kj::ArrayPtr<const kj::ArrayPtr<const capnp::word>> segments) override {
-    return inner_.writeMessage(fds, segments);
-  }
-  kj::Promise<void> writeMessages(kj::ArrayPtr<kj::ArrayPtr<const kj::ArrayPtr<const capnp::word>>> messages) override {
-    return inner_.writeMessages(messages);
-  }
+  kj::Promise<void> writeMessage(kj::ArrayPtr<const int> fds, kj::ArrayPtr<const kj::ArrayPtr<const capnp::word>> segments) override;
+  kj::Promise<void> writeMessages(kj::ArrayPtr<kj::ArrayPtr<const kj::ArrayPtr<const capnp::word>>> messages) override;
   kj::Maybe<int> getSendBufferSize() override { return inner_.getSendBufferSize(); }
   kj::Promise<void> end() override { return inner_.end(); }
 
  private:
   using Read = kj::Maybe<capnp::MessageReaderAndFds>;
+  kj::Promise<Read> readNext(kj::ArrayPtr<kj::AutoCloseFd> fds, capnp::ReaderOptions options);
+  void beginLeaving();
+  bool keepsTooMuch(capnp::MessageReader& message);
   kj::Promise<Read> readBegun(kj::ArrayPtr<kj::AutoCloseFd> fds, capnp::ReaderOptions options);
   kj::Promise<Read> readSized(kj::Array<capnp::word> table, kj::ArrayPtr<kj::AutoCloseFd> fds, capnp::ReaderOptions options);
   kj::Promise<MessageBudget::Share> reserve(size_t bytes);
@@ -70,8 +72,10 @@ class PoliteStream final : public capnp::MessageStream {
   const uint32_t uid_;
   uint32_t first_[2] = {};  // the first word of the message that is being read
   capnp::TwoPartyVatNetwork* network_ = nullptr;
-  uint32_t waitedMs_ = 0;
+  KeptCount kept_;
+  kj::Maybe<kj::TimePoint> stalledSince_;  // the peer has so many unread replies that nothing more is read from it
   kj::PromiseFulfillerPair<void> givenUp_ = kj::newPromiseAndFulfiller<void>();
+  kj::Promise<void> leaving_ = nullptr;  // after the last message: who does not read what is still to be said is given up
 };
 
 class Connection final {

@@ -36,6 +36,10 @@ class Cap(int):
     """Index into the message's table of capabilities."""
 
 
+class Flat(bytes):
+    """A message of one segment that somebody else encoded (`capnp encode --flat`): its root is placed."""
+
+
 class Raw(int):
     """A pointer as a bare number: for lies."""
 
@@ -68,6 +72,11 @@ class _Layout:
             index = self.allocate(value.data + bytes(WORD * len(value.pointers)))
             self.set(at, _struct_pointer(index - at - 1, value))
             self._pointers(index, value)
+        elif isinstance(value, Flat):
+            # Pointers within are relative: the whole segment moves. Its first word is the root's pointer.
+            index = self.allocate(value)
+            root = struct.unpack_from("<Q", value)[0]
+            self.set(at, (index - at + (root >> 2 & 0x3FFFFFFF)) << 2 | root & ~0xFFFFFFFF)
         elif isinstance(value, Text):
             index = self.allocate(value.data)
             self.set(at, (index - at - 1) << 2 | 1 | 2 << 32 | len(value.data) << 35)

@@ -1,6 +1,7 @@
 // `rauha diff TASK [PATH...]`
 #include <unistd.h>
 
+#include "frontends/cli/change_reader.h"
 #include "frontends/cli/changes/apply_plan.h"
 #include "frontends/cli/changes/diff.h"
 #include "frontends/cli/commands.h"

@@ -8,9 +8,9 @@
 #include <unordered_map>
 #include <unordered_set>
 
-#include "core/base/digest.h"
 #include "core/base/schema_error.h"
 #include "core/evidence/json_writer.h"
+#include "frontends/cli/change_reader.h"
 #include "frontends/cli/changes/apply_plan.h"
 #include "frontends/cli/report.h"
 
@@ -21,109 +21,7 @@ constexpr uint32_t kPage = 1000;
 constexpr size_t kBatch = 4;   // as many descriptors as one answer carries
 constexpr size_t kAhead = 64;  // that are asked for and not taken yet
 
-Error corrupt(const std::string& text, const std::string& object = {}) {
-  return Error("repository", Code::corrupt, "the daemon's change set cannot be used: " + text,
-               "restart the daemon when it is of another version", object);
-}
-
-std::string bytesOf(capnp::Data::Reader data) { return std::string(reinterpret_cast<const char*>(data.begin()), data.size()); }
-
-FileType typeOf(schema::FileType type) {
-  switch (type) {
-    case schema::FileType::NONE:
-      return FileType::none;
-    case schema::FileType::REGULAR:
-      return FileType::regular;
-    case schema::FileType::DIRECTORY:
-      return FileType::directory;
-    case schema::FileType::SYMLINK:
-      return FileType::symlink;
-    case schema::FileType::FIFO:
-    case schema::FileType::SOCKET:
-    case schema::FileType::CHARACTER_DEVICE:
-    case schema::FileType::BLOCK_DEVICE:
-      return FileType::special;
-  }
-  throw corrupt("a file of a type that this version does not know");
-}
-
-ChangeKind kindOf(schema::ChangeKind kind) {
-  switch (kind) {
-    case schema::ChangeKind::ADDED:
-      return ChangeKind::added;
-    case schema::ChangeKind::MODIFIED:
-      return ChangeKind::modified;
-    case schema::ChangeKind::DELETED:
-      return ChangeKind::deleted;
-    case schema::ChangeKind::TYPE_CHANGED:
-      return ChangeKind::typeChanged;
-    case schema::ChangeKind::RENAMED:
-      return ChangeKind::renamed;
-  }
-  throw corrupt("a kind of change that this version does not know");
-}
-
-FileState stateOf(schema::FileState::Reader in) {
-  FileState out;
-  out.type = typeOf(in.getType());
-  out.size = in.getSize();
-  out.mode = in.getMode() & 07777u;
-  out.uid = in.getUid();
-  out.gid = in.getGid();
-  out.mtimeNs = in.getMtimeNs();
-  out.ctimeNs = in.getCtimeNs();
-  out.inode = in.getInode();
-  out.digest = str(in.getDigest());
-  out.target = in.hasTargetBytes() ? bytesOf(in.getTargetBytes()) : str(in.getTarget());
-  for (const auto attribute : in.getXattrs())
-    out.xattrs.push_back(
-        {attribute.hasNameBytes() ? bytesOf(attribute.getNameBytes()) : str(attribute.getName()), bytesOf(attribute.getValue())});
-  if (!out.digest.empty() && !isSha256(out.digest)) throw corrupt("'" + out.digest + "' is no digest");
-  return out;
-}
-
-Fields fieldsOf(capnp::List<capnp::Text>::Reader names) {
-  Fields out;
-  for (const auto name : names) {
-    out.content |= name == "content";
-    out.type |= name == "type";
-    out.mode |= name == "mode";
-    out.owner |= name == "owner";
-    out.xattrs |= name == "xattrs";
-    out.target |= name == "target";
-    out.mtime |= name == "mtime";
-  }
-  return out;
-}
-
 }  // namespace
-
-Change readChange(schema::Change::Reader in) {
-  Change out;
-  out.path = in.hasPathBytes() ? bytesOf(in.getPathBytes()) : str(in.getPath());
-  out.from = in.hasFromBytes() ? bytesOf(in.getFromBytes()) : str(in.getFrom());
-  out.kind = kindOf(in.getKind());
-  out.fields = fieldsOf(in.getFields());
-  out.before = stateOf(in.getOld());
-  out.after = stateOf(in.getNew());
-  out.noise = str(in.getNoise());
-  out.protection = str(in.getProtected());
-  out.hostChanged = in.getHostChanged();
-  if (!isTreePath(out.path)) throw corrupt("'" + out.path + "' is no path of a tree", out.path);
-  if (out.kind == ChangeKind::renamed ? !isTreePath(out.from) : !out.from.empty())
-    throw corrupt("'" + out.from + "' is no path of a tree", out.from);
-  return out;
-}
-
-BaseTree readBase(schema::BaseTree::Reader in) {
-  BaseTree out;
-  out.path = in.hasPathBytes() ? bytesOf(in.getPathBytes()) : str(in.getPath());
-  out.device = in.getDevice();
-  out.inode = in.getInode();
-  out.uid = in.getUid();
-  out.gid = in.getGid();
-  return out;
-}
 
 RemoteChanges::RemoteChanges(Client& client, const std::string& task) : client_(client), reader_(nullptr) {
   auto opened = client_.call([&](schema::Rauha::Client& rauha) {
@@ -150,7 +48,7 @@ const std::vector<RemoteChanges::Page>& RemoteChanges::pages() {
     auto page = client_.wait(request.send());
     const auto changes = page.getChanges();
     if (changes.size() == 0 || changes.size() > count - first)
-      throw corrupt("it has " + std::to_string(count) + " changes, but the daemon sent " + std::to_string(first + changes.size()));
+      throw corruptChangeSet("it has " + std::to_string(count) + " changes, but the daemon sent " + std::to_string(first + changes.size()));
     first += changes.size();
     pages_.push_back(kj::mv(page));
   }
@@ -240,15 +138,15 @@ UniqueFd RemoteChanges::descriptor(schema::ChangeSetReader::OpenResults::Reader 
   if (errors.size() > index && errors[index].size() > 0)
     throw Error("repository", Code::notFound, "the new content of " + path + " cannot be read: " + str(errors[index]), "", path);
   const auto files = results.getFiles();
-  if (files.size() <= index) throw corrupt("no content of " + path, path);
+  if (files.size() <= index) throw corruptChangeSet("no content of " + path, path);
   auto file = files[index];
   const auto number = client_.wait(file.getFd());
   KJ_IF_MAYBE (fd, number) {
     struct stat st {};
-    if (fstat(*fd, &st) != 0 || !S_ISREG(st.st_mode)) throw corrupt("the content of " + path + " is no file", path);
+    if (fstat(*fd, &st) != 0 || !S_ISREG(st.st_mode)) throw corruptChangeSet("the content of " + path + " is no file", path);
     return duplicate(*fd);
   }
-  throw corrupt("no content of " + path, path);
+  throw corruptChangeSet("no content of " + path, path);
 }
 
 }  // namespace rauha::cli

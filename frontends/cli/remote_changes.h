@@ -66,8 +66,4 @@ class RemoteChanges final : public ContentSource {
   std::unique_ptr<Ahead> ahead_;
 };
 
-// One change. Throws Error "repository" (corrupt) for a path that is none of a tree, an unknown kind or type.
-Change readChange(schema::Change::Reader in);
-BaseTree readBase(schema::BaseTree::Reader in);
-
 }  // namespace rauha::cli

@@ -13,6 +13,7 @@
 #include "core/base/kj_error.h"
 #include "core/base/schema_error.h"
 #include "core/evidence/result_json.h"
+#include "frontends/cli/change_reader.h"
 #include "frontends/cli/changes/tree.h"
 #include "frontends/cli/commands.h"
 #include "frontends/cli/daemon_start.h"

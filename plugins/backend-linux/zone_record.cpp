@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "core/base/error.h"
@@ -38,6 +39,14 @@ json toJson(const ZoneRecord& record) {
           {"limits", std::move(limits)}};
 }
 
+// The library would convert whatever looks like a number, and what is out of range by undefined behaviour.
+template <typename T>
+T number(const json& in) {
+  if (!in.is_number_unsigned() || in.get<uint64_t>() > static_cast<uint64_t>(std::numeric_limits<T>::max()))
+    throw Error("backend", Code::corrupt, "a number of a zone's record is none");
+  return static_cast<T>(in.get<uint64_t>());
+}
+
 }  // namespace
 
 void writeRecord(const std::string& directory, const ZoneRecord& record) {
@@ -54,12 +63,12 @@ std::optional<ZoneRecord> readRecord(const std::string& directory) {
     const json in = json::parse(readFile(directory + kName, 64 << 10));
     ZoneRecord out;
     out.zoneId = in.at("zone").get<std::string>();
-    out.shim = {in.at("shim_pid").get<pid_t>(), in.at("shim_start_ticks").get<uint64_t>()};
-    out.hostIdBase = in.at("host_id_base").get<uint32_t>();
+    out.shim = {number<pid_t>(in.at("shim_pid")), number<uint64_t>(in.at("shim_start_ticks"))};
+    out.hostIdBase = number<uint32_t>(in.at("host_id_base"));
     out.ephemeral = in.at("ephemeral").get<bool>();
     for (const json& m : in.at("cgroups")) out.groups.push_back({m.at("controller").get<std::string>(), m.at("path").get<std::string>()});
     for (const auto& [name, member] : kLimits)
-      if (in.at("limits").contains(name)) out.limits.*member = in["limits"][name].get<uint64_t>();
+      if (in.at("limits").contains(name)) out.limits.*member = number<uint64_t>(in["limits"][name]);
     return out;
   } catch (const json::exception&) {
     return std::nullopt;

@@ -16,11 +16,24 @@
 #include <cerrno>
 
 #include "core/base/error.h"
+#ifdef RAUHA_FAULT_POINTS
+#include "plugins/linux-common/testing/fault_point.h"
+#endif
 
 namespace rauha::sys {
 namespace {
 
 constexpr std::string_view kClass = "zone";
+
+// What builds zones goes through here: tests make each of these calls fail once.
+template <typename... Arguments>
+long kernel(Arguments... arguments) noexcept {
+#ifdef RAUHA_FAULT_POINTS
+  return testing::faultyCall(arguments...);
+#else
+  return ::syscall(arguments...);
+#endif
+}
 
 UniqueFd checked(long result, std::string_view what) {
   if (result < 0) throwErrno(kClass, what);
@@ -53,7 +66,7 @@ Child clone3(const Clone& options, std::string_view what) {
     args.flags |= CLONE_INTO_CGROUP;
     args.cgroup = static_cast<uint64_t>(options.cgroupFd);
   }
-  const long pid = ::syscall(SYS_clone3, &args, sizeof args);
+  const long pid = kernel(SYS_clone3, &args, sizeof args);
   if (pid < 0) throwErrno(kClass, what);
   Child child;
   child.pid = static_cast<pid_t>(pid);
@@ -61,7 +74,7 @@ Child clone3(const Clone& options, std::string_view what) {
   return child;
 }
 
-UniqueFd pidfdOpen(pid_t pid) { return checked(::syscall(SYS_pidfd_open, pid, 0), "pidfd_open " + std::to_string(pid)); }
+UniqueFd pidfdOpen(pid_t pid) { return checked(kernel(SYS_pidfd_open, pid, 0), "pidfd_open " + std::to_string(pid)); }
 
 bool pidfdSendSignal(int pidfd, int signal) {
   if (::syscall(SYS_pidfd_send_signal, pidfd, signal, nullptr, 0) == 0) return true;
@@ -69,8 +82,8 @@ bool pidfdSendSignal(int pidfd, int signal) {
   throwErrno(kClass, "send signal " + std::to_string(signal));
 }
 
-void setns(int fd, int flags, std::string_view what) { check(::setns(fd, flags), what); }
-void unshare(int flags, std::string_view what) { check(::unshare(flags), what); }
+void setns(int fd, int flags, std::string_view what) { check(kernel(SYS_setns, fd, flags), what); }
+void unshare(int flags, std::string_view what) { check(kernel(SYS_unshare, flags), what); }
 
 bool resetOomScoreRaw() noexcept {
   const int fd = ::open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
@@ -81,7 +94,7 @@ bool resetOomScoreRaw() noexcept {
 }
 
 int closeRangeRaw(unsigned first, unsigned last, unsigned flags) noexcept {
-  return static_cast<int>(::syscall(SYS_close_range, first, last, flags));
+  return static_cast<int>(kernel(SYS_close_range, first, last, flags));
 }
 
 int openat2Raw(int dirfd, const char* path, uint64_t flags, uint64_t mode, uint64_t resolve) noexcept {
@@ -93,7 +106,7 @@ int openat2Raw(int dirfd, const char* path, uint64_t flags, uint64_t mode, uint6
   // EAGAIN: a rename raced with the walk, which openat2 cannot rule out; the kernel asks to try again.
   int tries = 0;
   do {
-    fd = ::syscall(SYS_openat2, dirfd, path, &how, sizeof how);
+    fd = kernel(SYS_openat2, dirfd, path, &how, sizeof how);
   } while (fd < 0 && (errno == EINTR || (errno == EAGAIN && ++tries < 64)));
   return static_cast<int>(fd);
 }
@@ -103,19 +116,19 @@ UniqueFd openat2(int dirfd, const char* path, uint64_t flags, uint64_t mode, uin
 }
 
 UniqueFd newMount(const char* type, std::initializer_list<MountOption> options, unsigned attributes, std::string_view what) {
-  UniqueFd fs = checked(::syscall(SYS_fsopen, type, FSOPEN_CLOEXEC), what);
+  UniqueFd fs = checked(kernel(SYS_fsopen, type, FSOPEN_CLOEXEC), what);
   for (const auto& o : options) {
-    const long r = o.value.empty() ? ::syscall(SYS_fsconfig, fs.get(), FSCONFIG_SET_FLAG, o.key, nullptr, 0)
-                                   : ::syscall(SYS_fsconfig, fs.get(), FSCONFIG_SET_STRING, o.key, o.value.c_str(), 0);
+    const long r = o.value.empty() ? kernel(SYS_fsconfig, fs.get(), FSCONFIG_SET_FLAG, o.key, nullptr, 0)
+                                   : kernel(SYS_fsconfig, fs.get(), FSCONFIG_SET_STRING, o.key, o.value.c_str(), 0);
     if (r < 0) throwMountError(fs.get(), std::string(what) + ", option " + o.key);
   }
-  if (::syscall(SYS_fsconfig, fs.get(), FSCONFIG_CMD_CREATE, nullptr, nullptr, 0) < 0) throwMountError(fs.get(), what);
-  return checked(::syscall(SYS_fsmount, fs.get(), FSMOUNT_CLOEXEC, attributes), what);
+  if (kernel(SYS_fsconfig, fs.get(), FSCONFIG_CMD_CREATE, nullptr, nullptr, 0) < 0) throwMountError(fs.get(), what);
+  return checked(kernel(SYS_fsmount, fs.get(), FSMOUNT_CLOEXEC, attributes), what);
 }
 
 UniqueFd cloneMount(int dirfd, const char* path, bool recursive, std::string_view what) {
   const unsigned flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | (recursive ? AT_RECURSIVE : 0u) | (*path == '\0' ? AT_EMPTY_PATH : 0u);
-  return checked(::syscall(SYS_open_tree, dirfd, path, flags), what);
+  return checked(kernel(SYS_open_tree, dirfd, path, flags), what);
 }
 
 int setMountAttributesRaw(int mountFd, const MountChange& change) noexcept {
@@ -128,7 +141,7 @@ int setMountAttributesRaw(int mountFd, const MountChange& change) noexcept {
     attr.userns_fd = static_cast<uint64_t>(change.idmapUserns);
   }
   const unsigned flags = AT_EMPTY_PATH | (change.recursive ? AT_RECURSIVE : 0u);
-  return static_cast<int>(::syscall(SYS_mount_setattr, mountFd, "", flags, &attr, sizeof attr));
+  return static_cast<int>(kernel(SYS_mount_setattr, mountFd, "", flags, &attr, sizeof attr));
 }
 
 void setMountAttributes(int mountFd, const MountChange& change, std::string_view what) {
@@ -136,12 +149,12 @@ void setMountAttributes(int mountFd, const MountChange& change, std::string_view
 }
 
 void attachMount(int mountFd, int target, std::string_view what) {
-  check(::syscall(SYS_move_mount, mountFd, "", target, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH), what);
+  check(kernel(SYS_move_mount, mountFd, "", target, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH), what);
 }
 
 void pivotToCwd() {
-  check(::syscall(SYS_pivot_root, ".", "."), "pivot_root");
-  check(::umount2(".", MNT_DETACH), "detach the old root");
+  check(kernel(SYS_pivot_root, ".", "."), "pivot_root");
+  check(kernel(SYS_umount2, ".", MNT_DETACH), "detach the old root");
   check(::chdir("/"), "enter the new root");
   // ".." of the root follows whatever is still mounted over it: anything there would be the old root, one setns(2) away.
   struct statx root = {}, over = {};
@@ -155,7 +168,7 @@ int seccompFilterRaw(const void* program, uint16_t instructions) noexcept {
   struct sock_fprog prog = {};
   prog.len = instructions;
   prog.filter = static_cast<struct sock_filter*>(const_cast<void*>(program));
-  return static_cast<int>(::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &prog));
+  return static_cast<int>(kernel(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &prog));
 }
 
 int landlockAbi() noexcept {
@@ -171,9 +184,9 @@ int capsetRaw(uint64_t effective, uint64_t permitted, uint64_t inheritable) noex
     data[i].permitted = static_cast<uint32_t>(permitted >> (32 * i));
     data[i].inheritable = static_cast<uint32_t>(inheritable >> (32 * i));
   }
-  return static_cast<int>(::syscall(SYS_capset, &header, data));
+  return static_cast<int>(kernel(SYS_capset, &header, data));
 }
 
-int keyctlJoinSessionRaw() noexcept { return static_cast<int>(::syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, nullptr, 0, 0, 0)); }
+int keyctlJoinSessionRaw() noexcept { return static_cast<int>(kernel(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, nullptr, 0, 0, 0)); }
 
 }  // namespace rauha::sys

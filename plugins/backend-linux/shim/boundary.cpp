@@ -1,6 +1,5 @@
 #include "plugins/backend-linux/shim/boundary.h"
 
-#include <capnp/serialize.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <sched.h>
@@ -19,37 +18,6 @@ namespace {
 
 constexpr std::string_view kClass = "backend";
 constexpr int kAnswerPatienceMs = 10000;
-
-std::string text(capnp::Text::Reader t) { return std::string(t.begin(), t.size()); }
-
-std::vector<struct sock_filter> program(capnp::Data::Reader data, const char* what) {
-  if (data.size() % sizeof(struct sock_filter) != 0 || data.size() / sizeof(struct sock_filter) > BPF_MAXINSNS)
-    throw Error(kClass, Code::invalid, std::string("the ") + what + " of the boundary is not a seccomp program");
-  std::vector<struct sock_filter> out(data.size() / sizeof(struct sock_filter));
-  if (!out.empty()) std::memcpy(out.data(), data.begin(), data.size());
-  return out;
-}
-
-void readZone(schema::Boundary::Reader in, agent::Zone& zone) {
-  zone.id = text(in.getZoneId());
-  zone.instance = text(in.getInstance());
-  zone.userNamespace = in.getUserNamespace();
-  zone.hostIdBase = zone.userNamespace ? in.getHostIdBase() : 0;
-  zone.ownNetwork = in.getNetworkMode() != schema::NetworkMode::HOST;
-  zone.seccomp = program(in.getSeccompProgram(), "seccompProgram");
-  zone.seccompNoSuid = program(in.getSeccompNoSuid(), "seccompNoSuid");
-  for (const auto number : in.getCapabilities()) {
-    if (number > 63) throw Error(kClass, Code::invalid, "there is no capability " + std::to_string(number));
-    zone.capabilities |= 1ull << number;
-  }
-  zone.openFiles = in.getOpenFiles() == 0 ? 1024 : in.getOpenFiles();
-  zone.coreBytes = in.getCoreBytes();
-  zone.landlock = in.getLandlock();
-  if (zone.userNamespace && zone.seccomp.empty())
-    throw Error(kClass, Code::invalid, "the boundary of zone " + zone.id + " has no seccomp program");
-  if (zone.userNamespace && zone.hostIdBase < 65536)
-    throw Error(kClass, Code::invalid, "the id range of zone " + zone.id + " overlaps the host's own ids");
-}
 
 void writeIdMaps(pid_t pid, uint32_t base) {
   const std::string process = "/proc/" + std::to_string(pid) + "/", map = "0 " + std::to_string(base) + " 65536\n";
@@ -70,27 +38,6 @@ void awaitAnswer(int control) {
 }
 
 }  // namespace
-
-Decisions readBoundary(int fd) {
-  capnp::ReaderOptions options;
-  options.traversalLimitInWords = 1u << 20;
-  capnp::StreamFdMessageReader message(fd, options);
-  const auto in = message.getRoot<schema::Boundary>();
-  Decisions d;
-  readZone(in, d.zone);
-  d.plan.hostname = text(in.getHostname());
-  d.plan.socketPath = text(in.getSocketPath());
-  d.plan.agentVersion = text(in.getAgentVersion());
-  d.plan.ephemeral = in.getEphemeral();
-  bool v2 = false;
-  for (auto g : in.getCgroups()) {
-    d.plan.groups.push_back({text(g.getController()), text(g.getPath())});
-    v2 = v2 || g.getController().size() == 0;
-  }
-  if (!v2) throw Error(kClass, Code::invalid, "the boundary of zone " + d.zone.id + " names no group of the v2 tree");
-  d.zone.pureV2 = d.plan.groups.size() == 1;
-  return d;
-}
 
 UniqueFd buildBoundary(const BoundaryPlan& plan, const cgroup::ZoneGroups& groups, agent::Zone& zone) {
   int pair[2];

@@ -94,11 +94,16 @@ TestZone::TestZone(kj::AsyncIoContext& io, const ZoneOptions& options) : io_(io)
   if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, agent) != 0 || ::pipe2(outcome, O_CLOEXEC) != 0)
     throwErrno("daemon", "socketpair");
   UniqueFd mine(agent[0]), its(agent[1]), answer(outcome[0]), answerEnd(outcome[1]);
-  startShim(boundary(options).get(), its.get(), answerEnd.get());
+  startShim(boundary(options).get(), its.get(), answerEnd.get(), options.failStep);
   its.reset();
   answerEnd.reset();
-  capnp::StreamFdMessageReader message(answer.get());
-  throwOnError(message.getRoot<schema::Outcome>());
+  try {
+    capnp::StreamFdMessageReader message(answer.get());
+    throwOnError(message.getRoot<schema::Outcome>());
+  } catch (...) {
+    end();
+    throw;
+  }
   connect(std::move(mine));
 }
 
@@ -142,8 +147,8 @@ UniqueFd TestZone::boundary(const ZoneOptions& options) {
   return memfd;
 }
 
-void TestZone::startShim(int boundaryFd, int agent, int outcome) {
-  const char* program = RAUHA_SHIM;
+void TestZone::startShim(int boundaryFd, int agent, int outcome, int failStep) {
+  const char* program = failStep > 0 ? RAUHA_SHIM "-faulty" : RAUHA_SHIM;
   sys::Child child = sys::clone3({}, "start the shim");
   if (child.pid == 0) {
     // Out of the way of 3, 4 and 5 first.
@@ -151,6 +156,7 @@ void TestZone::startShim(int boundaryFd, int agent, int outcome) {
     ::dup2(a, 3), ::dup2(b, 4), ::dup2(c, 5);
     ::close(a), ::close(b), ::close(c);
     ::setenv("RAUHA_SECRET_OF_THE_DAEMON", "1", 1);
+    if (failStep > 0) ::setenv("RAUHA_FAIL_STEP", std::to_string(failStep).c_str(), 1);
     ::execl(program, "rauha-shim", id_.c_str(), "rauha-test", static_cast<char*>(nullptr));
     ::_exit(126);
   }
@@ -197,6 +203,10 @@ bool TestZone::zoneEmpties(int timeoutMs) {
 
 TestZone::~TestZone() {
   disconnect();
+  end();
+}
+
+void TestZone::end() {
   // An ephemeral zone ends by itself; any other one, and one whose shim is stuck, is ended here.
   if (!shimEnds(50)) sys::pidfdSendSignal(shimPidfd_.get(), SIGTERM);
   if (!shimEnds(5000)) {

@@ -33,6 +33,7 @@ struct ZoneOptions {
   uint32_t openFiles = 256;
   std::vector<uint8_t> capabilities = {0, 1, 3, 4, 5, 6, 7, 8, 10, 18};
   std::vector<std::string> allow;  // system calls on top of the default list
+  int failStep = 0;                // the shim's call into the kernel that fails (linux-common/testing/fault_point.h); 0: the real shim
 };
 
 using MountWriter = std::function<void(schema::Mount::Builder)>;
@@ -118,7 +119,8 @@ class TestZone final {
  private:
   void makeGroups(const ZoneOptions& options);
   UniqueFd boundary(const ZoneOptions& options);
-  void startShim(int boundary, int agent, int outcome);
+  void startShim(int boundary, int agent, int outcome, int failStep);
+  void end();
   void connect(UniqueFd fd);
   void writeRoot(schema::RootfsPlan::Builder out, const Job& job);
 

@@ -1,0 +1,21 @@
+// The fuzzer's corpus, replayed by every build: what it once found stays found.
+#include <gtest/gtest.h>
+
+#include <filesystem>
+
+#include "core/base/fd.h"
+#include "frontends/cli/change_set_fuzz_target.h"
+
+namespace rauha::cli {
+namespace {
+
+TEST(ChangeSetFuzz, CorpusReplays) {
+  size_t good = 0, bad = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(std::string(RAUHA_SOURCE_DIR) + "/tests/fuzz/corpus/change_set"))
+    ++(fuzzChangeSet(readFile(entry.path(), 1 << 20)) ? good : bad);
+  EXPECT_GE(good, 3u);
+  EXPECT_GE(bad, 5u);
+}
+
+}  // namespace
+}  // namespace rauha::cli

@@ -31,8 +31,11 @@ bool isEncodedError(const kj::Exception& e) {
 
 Error fromKj(const kj::Exception& e, std::string_view fallbackClass) {
   if (!isEncodedError(e)) {
-    const bool lost = e.getType() == kj::Exception::Type::DISCONNECTED;
-    return Error(fallbackClass, lost ? Code::io : Code::internal, std::string(description(e)));
+    const auto type = e.getType();
+    const Code code = type == kj::Exception::Type::DISCONNECTED ? Code::io
+                      : type == kj::Exception::Type::OVERLOADED ? Code::limit  // no descriptors, no memory, no room
+                                                                : Code::internal;
+    return Error(fallbackClass, code, std::string(description(e)));
   }
   std::vector<std::string> parts(1);
   for (char c : description(e).substr(kMark.size() + 1)) {

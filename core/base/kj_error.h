@@ -10,7 +10,8 @@
 namespace rauha {
 
 kj::Exception toKj(const Error& error);
-// The Error that toKj encoded; for any other exception: code internal (or io for a lost peer), class `fallbackClass`, its description.
+// The Error that toKj encoded; for any other exception: code internal (io for a lost peer, limit for a machine that has run out of
+// something), class `fallbackClass`, its description.
 Error fromKj(const kj::Exception& exception, std::string_view fallbackClass = "daemon");
 bool isEncodedError(const kj::Exception& exception);
 // The exception that is being handled (inside a catch block) as an Error / as a kj::Exception.

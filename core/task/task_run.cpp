@@ -384,6 +384,7 @@ Task<void> TaskRun::cleanUp() {
       co_await kj::mv(releasing);
     } catch (...) {
       left.push_back("image lease of " + zoneId_ + ": " + currentError("image").text());
+      service_.releaseImageLater(zoneId_);
     }
   }
   ended_ = left.empty();

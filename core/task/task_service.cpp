@@ -55,7 +55,8 @@ TaskService::TaskService(kj::Timer& timer, WorkerPool& workers, WorkerPool& imag
       store_(store),
       events_(events),
       changes_{changes, collectors_, store},
-      tasks_(*this) {}
+      tasks_(*this),
+      later_(*this) {}
 
 std::shared_ptr<RunningTask> TaskService::run(TaskRequest request) {
   auto task = std::make_shared<RunningTask>(std::move(request));
@@ -79,6 +80,22 @@ bool TaskService::usesZone(const std::string& zoneId) const {
 Task<void> TaskService::releaseImage(std::string zoneId) {
   auto pending = leaseWorkers_.run([this, zoneId] { images_.release({}, zoneId); });
   co_await kj::mv(pending);
+}
+
+void TaskService::releaseImageLater(const std::string& zoneId) { later_.add(keepReleasing(zoneId).promise()); }
+
+Task<void> TaskService::keepReleasing(std::string zoneId) {
+  constexpr int kTries = 8;  // a minute; after that the next start finds it
+  for (int i = 0; i < kTries; ++i) {
+    auto waiting = timer_.afterDelay((250LL << i) * kj::MILLISECONDS);
+    co_await kj::mv(waiting);
+    try {
+      co_await releaseImage(zoneId);
+      co_return;
+    } catch (...) {
+      continue;
+    }
+  }
 }
 
 size_t TaskService::reconcile() {

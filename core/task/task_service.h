@@ -91,6 +91,8 @@ class TaskService final : private kj::TaskSet::ErrorHandler {
   bool usesZone(const std::string& zoneId) const;
   // Ends the image lease of a zone that a task left behind on purpose (keepZone). Idempotent.
   Task<void> releaseImage(std::string zoneId);
+  // The same, some seconds from now and a few times: for a lease that could not be ended when its zone was.
+  void releaseImageLater(const std::string& zoneId);
   // Cancels everything that runs and resolves when it is cleaned up.
   kj::Promise<void> drain();
 
@@ -110,7 +112,9 @@ class TaskService final : private kj::TaskSet::ErrorHandler {
   WorkerPool collectors_{2, 4096};
   std::map<std::string, std::shared_ptr<RunningTask>> running_;
   std::map<std::string, std::string> zoneOfTask_;
+  Task<void> keepReleasing(std::string zoneId);
   kj::TaskSet tasks_;
+  kj::TaskSet later_;  // nobody waits for these
 };
 
 }  // namespace rauha

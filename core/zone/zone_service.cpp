@@ -236,7 +236,8 @@ void ZoneService::forget(const std::shared_ptr<Zone>& zone) noexcept {
   }
 }
 
-// What is left of it can still be deleted, by name, and the next start finds it.
+// What is left of it can still be deleted, by name, and the next start finds it. A temporary zone is nobody's to delete: it is tried again
+// by itself, as what was in the way (no descriptors, no room) may pass.
 void ZoneService::keepAsFailed(const std::shared_ptr<Zone>& zone) noexcept {
   zone->state = ZoneState::failed;
   try {
@@ -244,6 +245,24 @@ void ZoneService::keepAsFailed(const std::shared_ptr<Zone>& zone) noexcept {
   } catch (const std::exception&) {
     // The store is what failed, then; the next start finds the record as it is.
   }
+  if (zone->temporary && tryingAgain_.insert(zone->id).second) watches_.add(tryAgain(zone->id).promise());
+}
+
+Task<void> ZoneService::tryAgain(std::string id) {
+  constexpr kj::Duration kFirst = 500 * kj::MILLISECONDS, kLongest = 60 * kj::SECONDS;
+  for (kj::Duration pause = kFirst;; pause = std::min(pause * 2, kLongest)) {
+    auto waiting = timer().afterDelay(pause);
+    co_await kj::mv(waiting);
+    const auto it = zones_.find(id);
+    if (it == zones_.end()) break;
+    if (it->second->state != ZoneState::failed) continue;  // somebody else is at it
+    try {
+      co_await destroy(id);
+    } catch (...) {
+      continue;  // destroy has told
+    }
+  }
+  tryingAgain_.erase(id);
 }
 
 Task<void> ZoneService::takeDown(std::string id) {

@@ -10,6 +10,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -105,6 +106,7 @@ class ZoneService final : private kj::TaskSet::ErrorHandler {
   plugin::CallOptions callOptions() const;
   void forget(const std::shared_ptr<Zone>& zone) noexcept;
   void keepAsFailed(const std::shared_ptr<Zone>& zone) noexcept;
+  Task<void> tryAgain(std::string id);
   plugin::ZoneSpec specOf(const Zone& zone, const ZoneRequest& request) const;
 
   kj::LowLevelAsyncIoProvider& io_;
@@ -120,6 +122,7 @@ class ZoneService final : private kj::TaskSet::ErrorHandler {
   int64_t callNs_ = 30'000'000'000;
   std::map<std::string, std::shared_ptr<Zone>> zones_;
   size_t inFlight_ = 0;
+  std::set<std::string> tryingAgain_;
   kj::TaskSet watches_;
 };
 

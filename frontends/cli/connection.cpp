@@ -82,6 +82,9 @@ Error translate(const kj::Exception& exception, const InstancePaths& paths) {
   std::string text(raw.begin(), raw.size());
   constexpr std::string_view kRemote = "remote exception: ";
   if (text.compare(0, kRemote.size(), kRemote) == 0) text.erase(0, kRemote.size());
+  // An Error that the daemon threw instead of answering with it: it had nothing left to make an answer of.
+  const kj::Exception inner(exception.getType(), exception.getFile(), exception.getLine(), kj::heapString(text.data(), text.size()));
+  if (isEncodedError(inner)) return fromKj(inner);
   switch (exception.getType()) {
     case kj::Exception::Type::DISCONNECTED:
       return Error(

@@ -277,7 +277,8 @@ void LinuxBackend::endShimOf(const std::string& zoneId, const std::optional<Zone
     }
   }
   if (!pidfd && record && pid != 0) pidfd = openShim(record->shim);
-  if (!pidfd && pid == 0) {  // no record, or the daemon died between the shim's start and its record
+  // No record, or the daemon died between the shim's start and its record; or it saw another clock, by which the start time is another.
+  if (!pidfd) {
     const auto found = findShim(instance_, zoneId);
     if (!found) return;
     pid = found->pid;

@@ -2,39 +2,23 @@
 
 import os
 import pathlib
-import random
 import secrets
 import signal
 import subprocess
-import threading
 import time
 
 import pytest
 
 from support import census, procs
-from support.instance import Instance, one_document
+from support.instance import Instance
+from support.random_kills import check_after, gone, kill, marker, random_kills, seed_of_this_run
 from support.waiting import eventually, patient, stays
-
-
-def marker():
-    return f"8{secrets.randbelow(10**4):04}.{secrets.randbelow(10**9):09}"
 
 
 def started(instance, mark, **options):
     running = instance.start_sandbox("sleep", mark, **options)
     eventually(lambda: procs.with_marker(mark), 30, lambda: f"the task {mark}; the client printed {running.output()!r}")
     return running
-
-
-def gone(mark, seconds=10):
-    eventually(lambda: not procs.with_marker(mark), seconds, lambda: f"the end of {procs.with_marker(mark)}")
-
-
-def kill(pid, number=signal.SIGKILL):
-    try:
-        os.kill(pid, number)
-    except ProcessLookupError:
-        pass
 
 
 # --- the client
@@ -392,91 +376,6 @@ def test_store_is_damaged(fresh):
 
 
 # --- random kills
-
-def random_kills(instance, rounds, seed, at_once=4):
-    """Tasks of several kinds, and a random victim each time. Returns how often who was killed."""
-    chance = random.Random(seed)
-    print(f"random kills: seed {seed} (set RAUHA_KILL_SEED to repeat)")
-    policy = pathlib.Path(instance.files) / "policy.toml"
-    policy.write_text('name = "kills"\ntype = "task"\n[filesystem]\nscratch = "disk"\nscratch_size = "16MiB"\n')
-    repo = pathlib.Path(instance.files) / "repo"
-    repo.mkdir(exist_ok=True)
-    mark = marker()
-    kinds = [
-        dict(command=("sleep", mark)),
-        dict(command=("sh", "-c", f"yes {mark}")),
-        dict(command=("sh", "-c", f"for i in 1 2 3 4 5 6; do setsid sleep {mark} & done; wait")),
-        dict(command=("sh", "-c", f"dd if=/dev/zero of=/root/x bs=1M count=8; sleep {mark}"), options=["--policy", str(policy)]),
-        dict(command=("sh", "-c", f"echo x > made; sleep {mark}"), options=["--repo-path", str(repo), "--repo-mode", "rw"]),
-        dict(command=("true",)),
-    ]
-    killed = {"client": 0, "shim": 0, "daemon": 0}
-    done, lock, failures = [0], threading.Lock(), []
-
-    def one(kind, delay, victim):
-        running = instance.start_sandbox(*kind["command"], options=kind.get("options", ()))
-        until = time.monotonic() + delay
-        while time.monotonic() < until and running.process.poll() is None:
-            time.sleep(0.002)
-        if victim == "client":
-            running.process.kill()
-        elif victim == "shim":
-            shims = instance.shim_pids()
-            if shims:
-                kill(chance.choice(shims))
-        else:
-            for process in procs.of_root(instance.root):
-                if process.program == "rauhad":
-                    kill(process.pid)
-        with lock:
-            killed[victim] += 1
-        # Whoever was not hit by it ends by the user's signal, or by itself.
-        stop = time.monotonic() + 1.5
-        while running.process.poll() is None and time.monotonic() < stop:
-            time.sleep(0.01)
-        if running.process.poll() is None:
-            running.process.send_signal(signal.SIGTERM)
-        try:
-            result = running.wait(40)
-            if result.returncode != -signal.SIGKILL:
-                document = one_document(result.stdout)
-                result.check(document["status"] in ("succeeded", "failed", "killed", "cancelled", "runtime_error"), "another status")
-                result.check(result.returncode >= 0, "the client died of a signal")
-        except (AssertionError, ValueError) as error:
-            with lock:
-                failures.append(f"victim {victim} after {delay:.3f} s: {error}")
-        with lock:
-            done[0] += 1
-
-    plan = [(chance.choice(kinds), chance.choice((chance.uniform(0, 0.08), chance.uniform(0, 0.6))),
-             chance.choice(("client", "client", "shim", "shim", "daemon"))) for _ in range(rounds)]
-    while plan or done[0] < rounds:
-        batch, plan = plan[:at_once], plan[at_once:]
-        threads = [threading.Thread(target=one, args=item) for item in batch]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    assert done[0] == rounds
-    assert not failures, f"seed {seed}: {len(failures)} of {rounds}\n" + "\n".join(failures[:5])
-    gone(mark, 20)
-    return killed
-
-
-def check_after(instance, seed):
-    instance.ensure_daemon()
-    try:
-        eventually(lambda: not census.take(instance.root, daemon_running=True), 20, "nothing left")
-    except AssertionError:
-        raise AssertionError(f"seed {seed}: left after the daemon's restart:\n" + "\n".join(census.take(instance.root, daemon_running=True)) +
-                             f"\n--- log: {instance.log_tail(100)}") from None
-    assert instance.zones() == []
-    instance.sandbox("true").task("succeeded", 0)
-
-
-def seed_of_this_run():
-    return int(os.environ.get("RAUHA_KILL_SEED", secrets.randbelow(10**6)))
-
 
 def test_sixty_random_kills(fresh):
     seed = seed_of_this_run()

@@ -1,4 +1,4 @@
-"""What an instance has on this machine right now: kernel objects, processes, id ranges, files and records.
+"""What an instance has on this machine right now: kernel objects, processes, descriptors, id ranges, files and records.
 
 A clean instance has nothing after its daemon stopped. `take()` returns one line for each thing found; by itself:
     python3 tests/support/census.py ROOT
@@ -152,13 +152,41 @@ def records(root):
             connection.close()
 
 
+def descriptors(root, name):
+    """What a living daemon still holds of zones that are gone: directories and groups of theirs, namespaces, processes. Plugins' processes it may hold."""
+    programs = [process for process in procs.of_root(root, name) if process.program in WITH_DAEMON]
+    hosts = sum(process.program == "rauha-plugin-host" for process in programs)
+    for process in programs:
+        if process.program != "rauhad":
+            continue
+        pidfds = []
+        for number in _names(f"/proc/{process.pid}/fd"):
+            try:
+                target = os.readlink(f"/proc/{process.pid}/fd/{number}")
+            except OSError:
+                continue
+            if ZONE.search(target) or re.match(r"(user|mnt|net|pid|ipc|uts|cgroup|time):\[", target):
+                yield f"descriptor {number} of rauhad {process.pid}: {target}"
+            if target == "anon_inode:[pidfd]":
+                pidfds.append(number)
+        if len(pidfds) > hosts:
+            yield f"descriptors of rauhad {process.pid}: {len(pidfds)} of processes, {hosts} plugins run"
+
+
+def _names(directory):
+    try:
+        return os.listdir(directory)
+    except OSError:
+        return []
+
+
 def take(root, daemon_running=False):
     """Everything of the instance at `root`. With daemon_running, the daemon and the empty parent group are not counted."""
     root = os.path.realpath(root)
     name = name_of(root)
     found = []
     for part in (mounts(root, name, daemon_running), cgroups(name, daemon_running), processes(root, name, daemon_running), namespaces(root), loops(root),
-                 id_ranges(name), files(root), records(root)):
+                 id_ranges(name), files(root), records(root), descriptors(root, name) if daemon_running else ()):
         found.extend(part)
     return found
 

@@ -109,7 +109,8 @@ std::string capabilityName(unsigned number) { return number < std::size(kNames) 
 void setLimits(const Zone& zone, Armed& armed) {
   if (!sys::resetOomScoreRaw()) throwErrno(kClass, "reset the out-of-memory score");
   limit(RLIMIT_NOFILE, "open_files", zone.openFiles, armed);
-  limit(RLIMIT_CORE, "core_bytes", zone.coreBytes, armed);
+  // Where core_pattern is a program of the host's, the kernel asks no limit but this one: 1 starts none, 0 would.
+  limit(RLIMIT_CORE, "core_bytes", zone.coreBytes == 0 ? 1 : zone.coreBytes, armed);
   // The agent's parent may run with a real-time or memory-lock allowance; a task has none.
   limit(RLIMIT_RTPRIO, "real-time priority", 0, armed);
   limit(RLIMIT_MSGQUEUE, "message queue bytes", 819200, armed);

@@ -36,7 +36,7 @@ struct ExitInfo {
 }
 
 struct Stage {
-  # Where the time of a start went; for the benchmark and `--json` with RAUHA_TRACE.
+  # Where the time of a start went; for the benchmark and `rauha sandbox --trace`.
   name @0 :Text;
   ns @1 :UInt64;
 }

@@ -101,14 +101,15 @@ interface Rauha {
   hello @0 (clientVersion :Text) -> (server :ServerInfo);
 
   sandbox @1 (request :Task.SandboxRequest, stdout :Common.ByteSink, stderr :Common.ByteSink, trace :Bool, progress :Common.CopyProgress)
-      -> (task :TaskHandle, stdin :Common.ByteSink);
+      -> (task :TaskHandle, stdin :Common.ByteSink, taskId :Text, zoneId :Text);
   # Returns at once. Sinks may be null: output then only goes into the result. `stdin` accepts bytes from the start and passes them on
   # when the process runs; it is null unless request.stdin. `progress` may be null; it hears only of a repository that has to be copied.
+  # The ids are there for whoever loses the daemon before the result.
 
   createZone @2 (name :Text, policyToml :Text, policySource :Text) -> (outcome :Agent.Outcome, zone :Zone.ZoneInfo);
   listZones @3 () -> (outcome :Agent.Outcome, zones :List(Zone.ZoneInfo));
   showZone @4 (name :Text) -> (outcome :Agent.Outcome, zone :Zone.ZoneInfo, policy :Policy.Policy);   # name or id
-  deleteZone @5 (name :Text, force :Bool) -> (outcome :Agent.Outcome);   # force: also when processes run in it
+  deleteZone @5 (name :Text, force :Bool) -> (outcome :Agent.Outcome);   # conflict while processes run in it beside its init, unless force
   applyPolicy @6 (zone :Text, policyToml :Text, policySource :Text) -> (outcome :Agent.Outcome, zone :Zone.ZoneInfo);
   # What can change on a living zone (resources) changes; anything else is refused by name.
 

@@ -99,6 +99,8 @@ struct EnforcementCounters {
 }
 
 struct TaskResult {
+  # The JSON document always has the same keys: one whose value is absent is null (a list: empty). Only `error`, `posture`, `usage`, `changes`,
+  # `stages`, `enforcement_counters`, `stdout_base64` and `stderr_base64` are left out when absent.
   schemaVersion @0 :UInt32 = 1 $Json.name("schema_version");
   taskId @1 :Text $Json.name("task_id");
   zoneId @2 :Text $Json.name("zone_id");

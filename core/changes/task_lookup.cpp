@@ -13,14 +13,14 @@ namespace {
 constexpr std::string_view kPrefix = "task_";
 constexpr size_t kShortest = 4;
 constexpr size_t kLookedBack = 100;  // tasks, for the last one with changes
+constexpr size_t kMostCounted = 1000;  // of those that an ambiguous beginning fits
 
 [[noreturn]] void refuse(Code code, const std::string& text, const std::string& object) {
   throw Error("task", code, text, "rauha task list shows your tasks", object);
 }
 
 bool looksLikeId(std::string_view rest) {
-  return rest.size() >= kShortest &&
-         std::all_of(rest.begin(), rest.end(), [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'v'); });
+  return std::all_of(rest.begin(), rest.end(), [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'v'); });
 }
 
 }  // namespace
@@ -40,10 +40,21 @@ store::TaskRow findTask(store::Store& store, std::string_view text, uint32_t cal
   } else {
     const std::string shown = toUtf8(text.substr(0, 64));
     const std::string_view rest = text.starts_with(kPrefix) ? text.substr(kPrefix.size()) : text;
-    const auto found = looksLikeId(rest) ? store.history().idsThatBegin(std::string(kPrefix) + std::string(rest), visibleTo(callerUid), 2)
-                                         : std::vector<std::string>();
+    if (looksLikeId(rest) && rest.size() < kShortest)
+      refuse(
+          Code::invalid,
+          "'" + shown + "' is too short for a task: a beginning has at least " + std::to_string(kShortest) + " characters after \"task_\"",
+          shown);
+    const auto found = looksLikeId(rest)
+                           ? store.history().idsThatBegin(std::string(kPrefix) + std::string(rest), visibleTo(callerUid), kMostCounted)
+                           : std::vector<std::string>();
     if (found.empty()) refuse(Code::notFound, "no task '" + shown + "'", shown);
-    if (found.size() > 1) refuse(Code::invalid, "several tasks begin with '" + shown + "': " + found[0] + ", " + found[1], shown);
+    if (found.size() > 1)
+      refuse(Code::invalid,
+             "'" + shown + "' is ambiguous: " + std::to_string(found.size()) +
+                 (found.size() == kMostCounted ? " tasks or more" : " tasks") + " begin so, " + found[0] + " and " + found[1] +
+                 " among them",
+             shown);
     id = found[0];
   }
   auto row = store.task(id);

@@ -17,7 +17,7 @@ std::optional<uint32_t> visibleTo(uint32_t callerUid);
 enum class Last : uint8_t { any, withChanges };
 
 // text: an id, a unique beginning of one (with or without "task_", at least 4 characters of the rest), or "last".
-// Throws Error "task": notFound, or invalid when several begin so.
+// Throws Error "task": notFound, or invalid when several begin so or the beginning is too short.
 store::TaskRow findTask(store::Store& store, std::string_view text, uint32_t callerUid, Last last = Last::any);
 
 }  // namespace rauha::changes

@@ -6,6 +6,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <thread>
 
 #include "core/base/clock.h"
@@ -109,6 +110,10 @@ Daemon::Daemon(kj::AsyncIoContext& io, const Instance& instance, const Config& c
                              "plugin " + record.name + " " + record.version + " loaded" +
                                  (record.weaknesses.empty() ? "" : ", from an unsafe place: " + record.weaknesses[0]),
                              {{"name", record.name}, {"version", record.version}, {"path", record.path}}));
+    else if (record.name == config.backend || record.name == config.enforcer ||
+             std::find(config.images.begin(), config.images.end(), record.name) != config.images.end())
+      events_.emit(coreEvent(names::kPluginRefused, Severity::warning, "plugin " + record.name + " is not in use: " + record.refusal,
+                             {{"path", record.path}, {"reason", record.refusal}}));
   }
 }
 

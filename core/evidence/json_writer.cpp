@@ -59,9 +59,17 @@ void appendEscape(std::string& out, char c) {
 bool isPromised(capnp::StructSchema schema, std::string_view field) {
   if (schema != capnp::Schema::from<schema::TaskResult>()) return false;
   for (const std::string_view name :
-       {"taskId", "zoneId", "command", "startedAt", "finishedAt", "stdout", "stderr", "events", "enforcementEvents"})
+       {"taskId", "zoneId", "zoneName", "command", "startedAt", "finishedAt", "stdout", "stderr", "stdoutStats", "stderrStats", "events",
+        "enforcementEvents", "eventCounters", "image", "imageDigest", "policy", "policyDigest", "notes"})
     if (name == field) return true;
   return false;
+}
+
+// A promised value that is absent: what was printed is text, if only an empty one; a list has no entries; anything else is null.
+std::string_view absent(capnp::StructSchema::Field field) {
+  if (field.getType().isList()) return "[]";
+  const auto name = view(field.getProto().getName());
+  return name == "stdout" || name == "stderr" ? "\"\"" : "null";
 }
 
 // Interfaces and untyped pointers have no JSON.
@@ -188,10 +196,14 @@ void JsonWriter::object(capnp::DynamicStruct::Reader value) {
   bool first = true;
   for (const auto field : type.getNonUnionFields()) {
     const auto proto = field.getProto();
-    const bool always = isOptionalInt(field.getType()) || isPromised(type, view(proto.getName()));
-    if (!isWritable(field) || (!always && !value.has(field))) continue;
+    if (!isWritable(field)) continue;
+    const bool given = isOptionalInt(field.getType()) || value.has(field);
+    if (!given && !isPromised(type, view(proto.getName()))) continue;
     member(jsonName(proto), first);
-    this->value(value.get(field));
+    if (given)
+      this->value(value.get(field));
+    else
+      out_ += absent(field);
   }
   KJ_IF_MAYBE (field, value.which()) {
     if (isWritable(*field)) {

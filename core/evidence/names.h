@@ -22,11 +22,12 @@ inline constexpr std::string_view kZonePolicyApplied = "zone.policy_applied";  /
 inline constexpr std::string_view kTaskStarted = "task.started";  // its first process runs; attributes: command, image
 inline constexpr std::string_view kTaskFinished =
     "task.finished";  // exited or killed by a signal of its own; attributes: status, exit_code, signal
-inline constexpr std::string_view kTaskCancelled = "task.cancelled";        // ended for its client; attributes: reason
-inline constexpr std::string_view kTaskTimedOut = "task.timed_out";         // ended by its time limit; attributes: timeout_ms
-inline constexpr std::string_view kTaskOutOfMemory = "task.out_of_memory";  // ended by its memory limit; attributes: memory_bytes
-inline constexpr std::string_view kTaskFailed = "task.failed";              // Rauha could not run it; attributes: class, code
-inline constexpr std::string_view kTaskPidsRefused = "task.pids_refused";   // forks that the pids limit refused; attributes: count, pids
+inline constexpr std::string_view kTaskCancelled = "task.cancelled";        // ended for its client; attributes: status, reason
+inline constexpr std::string_view kTaskTimedOut = "task.timed_out";         // ended by its time limit; attributes: status, timeout_ms
+inline constexpr std::string_view kTaskOutOfMemory = "task.out_of_memory";  // ended by its memory limit; attributes: status, memory_bytes
+inline constexpr std::string_view kTaskFailed = "task.failed";              // Rauha could not run it; attributes: status, class, code
+inline constexpr std::string_view kTaskPidsRefused =
+    "task.pids_refused";  // forks that the pids limit refused; attributes: count, pids, allowing_line
 inline constexpr std::string_view kTaskOutputTruncated =
     "task.output_truncated";  // more output than the policy keeps; attributes: stream, bytes, kept
 
@@ -35,7 +36,9 @@ inline constexpr std::string_view kRepositoryCopying =
 
 // Policy.
 inline constexpr std::string_view kPolicyRefused =
-    "policy.refused";  // a request the policy does not allow; attributes: object, allowing_line
+    "policy.refused";  // refused: a required layer cannot be armed; attributes: object, allowing_line
+inline constexpr std::string_view kPolicyWarning =
+    "policy.warning";  // what is risky in the policy of a task that is about to run; attributes: policy, warning
 inline constexpr std::string_view kPolicyDegraded =
     "policy.degraded";  // a required layer was waived by an explicit option; attributes: layer
 inline constexpr std::string_view kPolicyTimeoutCut =
@@ -43,14 +46,15 @@ inline constexpr std::string_view kPolicyTimeoutCut =
 
 // Reconcile: what a start found and did.
 inline constexpr std::string_view kReconcileStarted = "reconcile.started";    // attributes: zones, tasks
-inline constexpr std::string_view kReconcileFinished = "reconcile.finished";  // attributes: adopted, removed, objects
+inline constexpr std::string_view kReconcileFinished = "reconcile.finished";  // attributes: adopted, removed, tasks
 inline constexpr std::string_view kReconcileZoneRemoved =
     "reconcile.zone_removed";  // half-built, temporary or without a shim; attributes: reason
 inline constexpr std::string_view kReconcileZoneAdopted = "reconcile.zone_adopted";  // its shim answered; attributes: name
 inline constexpr std::string_view kReconcileTaskClosed =
     "reconcile.task_closed";  // its daemon died; it now has a result; attributes: status
-inline constexpr std::string_view kReconcileObjectRemoved = "reconcile.object_removed";  // a stranger with our name; attributes: object
-inline constexpr std::string_view kReconcileObjectLeft = "reconcile.object_left";        // could not be removed; attributes: object, reason
+inline constexpr std::string_view kReconcileObjectRemoved =
+    "reconcile.object_removed";                                                    // a stranger with our name; attributes: object, action
+inline constexpr std::string_view kReconcileObjectLeft = "reconcile.object_left";  // could not be removed; attributes: object, reason
 
 // Plugins.
 inline constexpr std::string_view kPluginLoaded = "plugin.loaded";    // attributes: name, version, path

@@ -26,13 +26,16 @@ TEST(ResultJson, AnEmptyTaskResultKeepsTheContract) {
   for (const bool pretty : {false, true}) {
     const json j = m.parsed(pretty);
     EXPECT_EQ(j.at("schema_version"), 1);
-    for (const char* text : {"task_id", "zone_id", "stdout", "stderr", "started_at", "finished_at"}) EXPECT_EQ(j.at(text), "") << text;
-    for (const char* list : {"command", "events", "enforcement_events"}) EXPECT_EQ(j.at(list), json::array()) << list;
+    for (const char* text : {"stdout", "stderr"}) EXPECT_EQ(j.at(text), "") << text;
+    for (const char* list : {"command", "events", "enforcement_events", "notes"}) EXPECT_EQ(j.at(list), json::array()) << list;
+    for (const char* unknown : {"task_id", "zone_id", "zone_name", "started_at", "finished_at", "image", "image_digest", "policy",
+                                "policy_digest", "stdout_stats", "stderr_stats", "event_counters"})
+      EXPECT_TRUE(j.at(unknown).is_null()) << unknown;
     EXPECT_TRUE(j.at("exit_code").is_null());
     EXPECT_TRUE(j.at("signal").is_null());
     EXPECT_EQ(j.at("status"), "succeeded");
     EXPECT_EQ(j.at("duration_ms"), 0);
-    for (const char* absent : {"error", "posture", "usage", "stdout_base64", "image_digest"}) EXPECT_FALSE(j.contains(absent)) << absent;
+    for (const char* absent : {"error", "posture", "usage", "stdout_base64"}) EXPECT_FALSE(j.contains(absent)) << absent;
   }
 }
 

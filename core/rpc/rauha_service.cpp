@@ -59,7 +59,7 @@ class TaskHandleServer final : public schema::TaskHandle::Server {
  public:
   explicit TaskHandleServer(std::shared_ptr<RunningTask> task) : task_(std::move(task)) {}
   // The client let go, or is gone: its task has nobody left to report to.
-  ~TaskHandleServer() noexcept(false) { task_->cancel(0); }
+  ~TaskHandleServer() noexcept(false) { task_->cancel(0, "its client is gone"); }
   kj::Promise<void> wait(WaitContext context) override {
     // Without it a call that is waiting keeps this object alive, and a client that was killed would never be missed.
     context.allowCancellation();
@@ -69,7 +69,8 @@ class TaskHandleServer final : public schema::TaskHandle::Server {
   }
   kj::Promise<void> cancel(CancelContext context) override {
     const int signal = context.getParams().getSignal();
-    task_->cancel(signal > 0 && signal <= 64 ? signal : 0);
+    const bool known = signal > 0 && signal <= 64;
+    task_->cancel(known ? signal : 0, known ? "" : "its client asked for it");
     return kj::READY_NOW;
   }
   kj::Promise<void> resize(ResizeContext context) override {
@@ -278,8 +279,11 @@ class RauhaServer final : public schema::Rauha::Server {
       out.refusal = currentError("usage");
     }
     const bool wantsStdin = out.stdin;
-    auto task = services_.tasks.run(std::move(out));
     auto results = context.getResults();
+    results.setTaskId(out.id);
+    std::string zoneId;
+    auto task = services_.tasks.run(std::move(out), &zoneId);
+    results.setZoneId(zoneId);
     if (wantsStdin) results.setStdin(task->stdin());
     results.setTask(kj::heap<TaskHandleServer>(std::move(task)));
   }
@@ -311,14 +315,25 @@ class RauhaServer final : public schema::Rauha::Server {
     }
   }
 
+  void refuseWhileUsed(const Zone& zone) const {
+    if (services_.tasks.usesZone(zone.id))
+      throw Error("zone", Code::busy, "a task runs in zone '" + zone.name + "'", "add --force to end it", zone.name);
+    if (zone.state != ZoneState::ready) return;  // nothing of it can be used any more
+    const size_t count = processesIn(zone).value_or(0);
+    if (count > 0)
+      throw Error("zone", Code::conflict,
+                  std::to_string(count) + (count == 1 ? " process runs" : " processes run") + " in zone '" + zone.name + "'",
+                  "add --force to end " + std::string(count == 1 ? "it" : "them") + " with the zone", zone.name);
+  }
+
   Task<void> runDeleteZone(DeleteZoneContext context) {
     const auto params = context.getParams();
     const auto zone = services_.zones.find(text(params.getName()));
     if (zone->temporary)
       throw Error("zone", Code::conflict, "zone '" + zone->name + "' belongs to the running task " + zone->taskId,
-                  "cancel the task instead", zone->name);
-    if (!params.getForce() && services_.tasks.usesZone(zone->id))
-      throw Error("zone", Code::busy, "a task runs in zone '" + zone->name + "'", "add --force to end it", zone->name);
+                  "end the task: press Ctrl-C where its `rauha sandbox` runs, or send that process SIGTERM; the zone goes with it",
+                  zone->name);
+    if (!params.getForce()) refuseWhileUsed(*zone);
     const std::string id = zone->id;
     co_await services_.zones.destroy(id);
     co_await services_.tasks.releaseImage(id);
@@ -366,9 +381,16 @@ class RauhaServer final : public schema::Rauha::Server {
 
   Task<void> runRemoveImage(RemoveImageContext context) {
     const std::string reference = text(context.getParams().getReference());
-    auto pending = services_.imageWorkers.run([this, reference] { services_.registry.images().remove({}, reference); });
-    co_await kj::mv(pending);
-    emit(names::kImageRemoved, "image " + reference + " removed", {{"reference", reference}});
+    // Its digest is known only before.
+    auto pending = services_.imageWorkers.run([this, reference] {
+      std::string digest;
+      for (const auto& image : services_.registry.images().list({}))
+        if (image.info.reference == reference) digest = image.info.digest;
+      services_.registry.images().remove({}, reference);
+      return digest;
+    });
+    const std::string digest = co_await kj::mv(pending);
+    emit(names::kImageRemoved, "image " + reference + " removed", {{"reference", reference}, {"digest", digest}});
   }
 
   Task<void> runImportImage(ImportImageContext context) {

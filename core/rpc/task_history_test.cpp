@@ -186,6 +186,25 @@ TEST_F(TaskHistoryServiceTest, AnothersTaskIsNotThere) {
   EXPECT_EQ(remove(0, id), ErrorCode::NONE);
 }
 
+TEST_F(TaskHistoryServiceTest, ABeginningThatIsTooShortOrAmbiguousIsSaid) {
+  for (const char* id : {"task_abcd1", "task_abcd2", "task_abce1"}) {
+    store::TaskRow row;
+    row.id = id;
+    row.state = "running";
+    row.ownerUid = 7;
+    store_.insertTask(row);
+  }
+  const auto said = [this](const char* beginning) {
+    auto response = show(7, beginning);
+    return std::string(response.getOutcome().getError().getText().cStr());
+  };
+  for (const char* beginning : {"task_", "task_abc", "abc"})
+    EXPECT_NE(said(beginning).find("too short"), std::string::npos) << said(beginning);
+  EXPECT_EQ(said("abcd"), "'abcd' is ambiguous: 2 tasks begin so, task_abcd1 and task_abcd2 among them");
+  EXPECT_NE(said("task_abce").find("task_abce1 is still running"), std::string::npos) << "unique";
+  EXPECT_NE(said("task_none").find("no task"), std::string::npos);
+}
+
 TEST_F(TaskHistoryServiceTest, WhatRunsIsInConflict) {
   const std::string id = running(7);
   auto shown = show(7, id);

@@ -63,7 +63,8 @@ struct Store::Impl {
   Statement tasks{db, "SELECT " RAUHA_TASK_HEAD " FROM task ORDER BY created_ns DESC, rowid DESC LIMIT ?", "read the tasks"};
   Statement pruneTasks{db,
                        "DELETE FROM task WHERE state = 'finished' AND (finished_ns < ? OR id NOT IN "
-                       "(SELECT id FROM task WHERE state = 'finished' ORDER BY finished_ns DESC, rowid DESC LIMIT ?))",
+                       "(SELECT id FROM task WHERE state = 'finished' ORDER BY finished_ns DESC, rowid DESC LIMIT ?)) "
+                       "AND id NOT IN (SELECT task_id FROM change_set WHERE kept != 0)",
                        "prune the tasks"};
 
   Statement insertEvent{db, "INSERT INTO event (" RAUHA_EVENT_COLUMNS ") VALUES (?,?,?,?,?,?,?,?)", "record an event"};

@@ -82,7 +82,7 @@ class Store final {
   std::vector<TaskRow> tasks(size_t limit);  // newest first, without `result`
   bool deleteTask(std::string_view id);      // false: it was gone already
   // Deletes finished tasks that are not among the newest `keepNewest` finished ones, and those finished before olderThanNs (a point in
-  // time; 0: none). Returns how many.
+  // time; 0: none). One whose change set is kept stays: when that goes is for the retention of change sets to say. Returns how many.
   size_t pruneTasks(size_t keepNewest, int64_t olderThanNs);
 
   // All or nothing, in one transaction. Sequence numbers that are there already are refused as exists.

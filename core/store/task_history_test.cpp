@@ -40,6 +40,19 @@ class TaskHistoryTest : public ::testing::Test {
   TaskHistory& history() { return store_->history(); }
 };
 
+TEST_F(TaskHistoryTest, TasksWithAKeptChangeSetAreNotPruned) {
+  for (const char* id : {"task_kept", "task_dropped", "task_plain", "task_newest"}) task(id, 1, 1);
+  history().insertChangeSet(set("task_kept", 5));
+  history().insertChangeSet(set("task_dropped", 5));
+  history().setChangeSetDropped("task_dropped");
+  EXPECT_EQ(store_->pruneTasks(1, 0), 2U);
+  EXPECT_TRUE(store_->task("task_kept"));
+  EXPECT_TRUE(store_->task("task_newest"));
+  history().setChangeSetDropped("task_kept");
+  EXPECT_EQ(store_->pruneTasks(1, 0), 1U);
+  EXPECT_FALSE(store_->task("task_kept"));
+}
+
 TEST_F(TaskHistoryTest, AChangeSetOutlivesTheDaemon) {
   task("task_a", 1, 1);
   history().insertChangeSet(set("task_a", 5));

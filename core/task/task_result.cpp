@@ -8,6 +8,7 @@
 #include "core/base/schema_error.h"
 #include "core/base/utf8.h"
 #include "core/evidence/names.h"
+#include "core/policy/allowing_line.h"
 #include "core/task/task_run.h"
 
 namespace rauha {
@@ -139,10 +140,52 @@ void TaskRun::writeTimes(schema::TaskResult::Builder out, int64_t now) {
   out.setDurationMs(static_cast<uint64_t>(std::max<int64_t>(0, end - begin)) / 1'000'000);
 }
 
-void TaskRun::emitEnd(TaskStatus status) {
+// A fork that is refused shows as an odd error of the program, if at all.
+void TaskRun::notePidsRefused() {
+  KJ_IF_MAYBE (response, exit_) {
+    const uint64_t count = response->getExit().getUsage().getPidsRefused();
+    if (count == 0) return;
+    const uint64_t pids = policy_->get().getResources().getPids();
+    const std::string line = policy::allowingLine("resources.pids", std::to_string(2 * pids));
+    const std::string what = "the limit of " + std::to_string(pids) + " processes and threads refused " + std::to_string(count) +
+                             (count == 1 ? " fork" : " forks");
+    emit(names::kTaskPidsRefused, Severity::warning, what,
+         {{"count", std::to_string(count)}, {"pids", std::to_string(pids)}, {"allowing_line", line}});
+    notes_.push_back(what + "; the policy line that allows more: " + line);
+  }
+}
+
+void TaskRun::emitRefusal(const std::optional<Error>& failure) {
+  if (!failure || !policy_ || !refusesRequiredLayer(*failure, policy_->get())) return;
+  emit(names::kPolicyRefused, Severity::warning, failure->text(),
+       {{"object", failure->object()}, {"allowing_line", policy::allowingLine("require", failure->object())}});
+}
+
+void TaskRun::emitEnd(schema::TaskResult::Reader result, const std::optional<Error>& failure) {
+  const TaskStatus status = result.getStatus();
   const bool bad = status == TaskStatus::TIMED_OUT || status == TaskStatus::OUT_OF_MEMORY || status == TaskStatus::RUNTIME_ERROR;
+  std::vector<std::pair<std::string, std::string>> attributes{{"status", statusName(status)}};
+  switch (status) {
+    case TaskStatus::TIMED_OUT:
+      attributes.emplace_back("timeout_ms", std::to_string(timeoutMs()));
+      break;
+    case TaskStatus::OUT_OF_MEMORY:
+      attributes.emplace_back("memory_bytes", std::to_string(policy_->get().getResources().getMemoryBytes()));
+      break;
+    case TaskStatus::CANCELLED:
+      attributes.emplace_back("reason", task_->cancelReason_);
+      break;
+    case TaskStatus::RUNTIME_ERROR:
+      if (!failure) break;
+      attributes.emplace_back("class", failure->errorClass());
+      attributes.emplace_back("code", codeName(failure->code()));
+      break;
+    default:
+      if (result.getExitCode().isValue()) attributes.emplace_back("exit_code", std::to_string(result.getExitCode().getValue()));
+      if (result.getSignal().isValue()) attributes.emplace_back("signal", std::to_string(result.getSignal().getValue()));
+  }
   emit(eventName(status), bad ? Severity::warning : Severity::info, std::string("task ended: ") + statusName(status),
-       {{"status", statusName(status)}});
+       std::move(attributes));
   for (const auto& [stream, state] : {std::pair{"stdout", stdout_}, std::pair{"stderr", stderr_}})
     if (state->total > state->kept.size())
       emit(names::kTaskOutputTruncated, Severity::notice, std::string(stream) + " was cut in the result",
@@ -182,8 +225,10 @@ void TaskRun::finish(std::optional<Error> failure) {
   else
     writeExit(out);
   writeTimes(out, finished);
+  notePidsRefused();
   writeEvidence(out);
-  emitEnd(out.getStatus());
+  emitRefusal(failure);
+  emitEnd(out.asReader(), failure);
   writeEnforcement(out);
   auto counters = out.initEventCounters();
   counters.setEmitted(events_->seen());
@@ -196,7 +241,8 @@ void TaskRun::finish(std::optional<Error> failure) {
                                  std::string_view(reinterpret_cast<const char*>(bytes.begin()), bytes.size()));
     } catch (const Error& e) {
       // The client still gets its result; the record stays open and the next start closes it.
-      emit(names::kEvidenceStoreFailed, Severity::error, "the result of task " + task_->request.id + " is not in the store: " + e.text());
+      emit(names::kEvidenceStoreFailed, Severity::error, "the result of task " + task_->request.id + " is not in the store: " + e.text(),
+           {{"count", "1"}, {"reason", e.text()}});
     }
   }
   task_->pair_.fulfiller->fulfill(std::move(message));

@@ -88,6 +88,7 @@ Task<void> TaskRun::prepare() {
     throw Error("usage", Code::invalid, "no command was given", "write it after --, as in: rauha sandbox --image host -- /bin/true");
   checkRepoMode();
   policy_ = request.policyToml.empty() ? policy::builtinPolicy("task") : policy::parsePolicy(request.policyToml, request.policySource);
+  noteWarnings();
 
   plugin::ImageRequest imageRequest;
   imageRequest.reference = request.image;
@@ -218,6 +219,7 @@ Task<void> TaskRun::createContainer() {
   addProcessLayers(*posture_, created.getLayers());
   checkRequired(*posture_, policy_->get(), task_->request.waived, false);
   zone_->posture = *posture_;
+  service_.zones_.recordPosture(*zone_);
   // Of an overlay they belong to its change set.
   if (!changes_)
     for (const auto& note : posture_->notes)
@@ -283,6 +285,14 @@ void TaskRun::noteTimeoutCut() {
   notes_.push_back(what + "; the policy line that allows it: " + line);
 }
 
+// What `rauha policy validate` warns of is no less true when the policy is used.
+void TaskRun::noteWarnings() {
+  for (const auto& warning : policy_->warnings()) {
+    notes_.push_back("policy '" + policy_->name() + "': " + warning);
+    emit(names::kPolicyWarning, Severity::warning, notes_.back(), {{"policy", policy_->name()}, {"warning", warning}});
+  }
+}
+
 Task<TaskRun::End> TaskRun::waitForEnd() {
   auto& waited = KJ_ASSERT_NONNULL(waited_);
   kj::Promise<End> any = waited.addBranch().then([] { return End::exited; }, [](kj::Exception&&) { return End::lost; });
@@ -329,7 +339,8 @@ Task<void> TaskRun::endZone(End why) {
   const bool answers = co_await kj::mv(asking);
   if (!answers) {
     shimHangs_ = true;
-    emit(names::kZoneFailed, Severity::error, "the shim of zone " + zoneId_ + " does not answer: the zone is ended from outside");
+    emit(names::kZoneFailed, Severity::error, "the shim of zone " + zoneId_ + " does not answer: the zone is ended from outside",
+         {{"reason", "the shim does not answer"}});
     co_return;
   }
   if (zone_->agent == nullptr) co_return;  // somebody else ended the zone meanwhile
@@ -388,7 +399,7 @@ Task<void> TaskRun::cleanUp() {
     }
   }
   ended_ = left.empty();
-  for (const auto& what : left) emit(names::kZoneFailed, Severity::error, "left behind: " + what);
+  for (const auto& what : left) emit(names::kZoneFailed, Severity::error, "left behind: " + what, {{"reason", what}});
 }
 
 // The layer must stand still: the zone is gone, or, when it is kept, frozen meanwhile.
@@ -414,7 +425,9 @@ Task<void> TaskRun::collectChanges() {
   } catch (...) {
     failure = currentError("repository");
   }
-  if (failure) emit(names::kZoneFailed, Severity::error, "the changes of task " + task_->request.id + ": " + failure->text());
+  if (failure)
+    emit(names::kZoneFailed, Severity::error, "the changes of task " + task_->request.id + ": " + failure->text(),
+         {{"reason", failure->text()}});
   stage("changes");
 }
 

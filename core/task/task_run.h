@@ -43,7 +43,10 @@ class TaskRun final {
   Task<void> askEnforcer();
   void emit(std::string_view name, evidence::Severity severity, std::string message,
             std::vector<std::pair<std::string, std::string>> attributes = {});
-  void emitEnd(schema::TaskStatus status);
+  void emitEnd(schema::TaskResult::Reader result, const std::optional<Error>& failure);
+  void emitRefusal(const std::optional<Error>& failure);
+  void notePidsRefused();
+  void noteWarnings();
   void checkRepoMode();
   Task<void> collectChanges();
   image::ContainerRequest containerRequest();

@@ -23,10 +23,11 @@ RunningTask::RunningTask(TaskRequest r)
   stdinClient_ = schema::ByteSink::Client(kj::mv(stdin_.promise));
 }
 
-void RunningTask::cancel(int signal) {
+void RunningTask::cancel(int signal, std::string why) {
   if (cancelling_ || signal == 0) cancelledTwice_.fulfiller->fulfill();
   if (cancelling_) return;
   cancelling_ = true;
+  cancelReason_ = why.empty() ? "signal " + std::to_string(signal) : std::move(why);
   signal_ = signal;
   token_->cancel();
   cancelled_.fulfiller->fulfill();
@@ -58,11 +59,12 @@ TaskService::TaskService(kj::Timer& timer, WorkerPool& workers, WorkerPool& imag
       tasks_(*this),
       later_(*this) {}
 
-std::shared_ptr<RunningTask> TaskService::run(TaskRequest request) {
+std::shared_ptr<RunningTask> TaskService::run(TaskRequest request, std::string* zoneId) {
   auto task = std::make_shared<RunningTask>(std::move(request));
   running_[task->request.id] = task;
   auto run = std::make_unique<TaskRun>(*this, task);
   zoneOfTask_[task->request.id] = run->zoneId();
+  if (zoneId != nullptr) *zoneId = run->zoneId();
   auto promise = run->execute().promise();
   tasks_.add(promise.attach(kj::mv(run), kj::defer([this, id = task->request.id] {
                               running_.erase(id);
@@ -120,13 +122,14 @@ size_t TaskService::reconcile() {
     event.taskId = row.id;
     event.source = "core";
     event.message = "task " + row.id + " of an earlier daemon: closed as runtime_error";
+    event.attributes = {{"status", "runtime_error"}};
     events_.emit(std::move(event));
   }
   return open.size();
 }
 
 kj::Promise<void> TaskService::drain() {
-  for (auto& [id, task] : running_) task->cancel(0);
+  for (auto& [id, task] : running_) task->cancel(0, "the daemon stops");
   return tasks_.onEmpty();
 }
 
@@ -135,7 +138,9 @@ void TaskService::taskFailed(kj::Exception&& exception) {
   event.name = evidence::names::kTaskFailed;
   event.severity = evidence::Severity::error;
   event.source = "core";
-  event.message = "a task's clean-up failed: " + fromKj(exception).text();
+  const Error error = fromKj(exception);
+  event.message = "a task's clean-up failed: " + error.text();
+  event.attributes = {{"class", error.errorClass()}, {"code", std::string(codeName(error.code()))}};
   events_.emit(std::move(event));
 }
 

@@ -52,8 +52,8 @@ class RunningTask final {
   // Resolves with the result document; any number of waiters.
   kj::Promise<std::shared_ptr<capnp::MallocMessageBuilder>> result() { return done_.addBranch(); }
   // Asks the task to end: `signal` goes to its process, then, after the policy's grace, the zone is killed. 0: killed at once.
-  // Later calls shorten the grace to nothing.
-  void cancel(int signal);
+  // Later calls shorten the grace to nothing. why: for the event, of the first call; "" for "signal N".
+  void cancel(int signal, std::string why = {});
   void resize(uint16_t rows, uint16_t columns);
   schema::ByteSink::Client stdin();
 
@@ -71,6 +71,7 @@ class RunningTask final {
   std::shared_ptr<plugin::CancelToken> token_;
   kj::Maybe<schema::Process::Client> process_;
   int signal_ = 0;
+  std::string cancelReason_;
   bool cancelling_ = false;
 };
 
@@ -81,7 +82,8 @@ class TaskService final : private kj::TaskSet::ErrorHandler {
   TaskService(kj::Timer& timer, WorkerPool& workers, WorkerPool& imageWorkers, plugin::ImageSource& images, ZoneService& zones,
               store::Store& store, evidence::EventBus& events, changes::ChangeStore& changes);
   // Begins; returns at once. Recorded in the store before anything is built.
-  std::shared_ptr<RunningTask> run(TaskRequest request);
+  // zoneId: of its zone, when not null.
+  std::shared_ptr<RunningTask> run(TaskRequest request, std::string* zoneId = nullptr);
   // Closes the records of tasks whose daemon died. Once at start. Returns how many.
   size_t reconcile();
   // For giving leases back: neither behind images that take minutes nor before zones.

@@ -52,6 +52,18 @@ TEST_F(TaskServiceTest, Succeeds) {
   expectClean();
 }
 
+TEST_F(TaskServiceTest, RefusedForksAndRiskyPoliciesAreTold) {
+  backend_.script.pidsRefused = 7;
+  auto r = request();
+  r.policyToml = "name = \"p\"\ntype = \"task\"\n[resources]\npids = 20\n[[devices]]\npath = \"/dev/fuse\"\naccess = \"rw\"\n";
+  const auto result = run(std::move(r));
+  ASSERT_EQ(result.getNotes().size(), 2u);
+  EXPECT_STREQ(result.getNotes()[0].cStr(), "policy 'p': devices /dev/fuse: shared with the host");
+  EXPECT_NE(std::string(result.getNotes()[1].cStr()).find("the limit of 20 processes and threads refused 7 forks"), std::string::npos);
+  EXPECT_TRUE(emitted("policy.warning"));
+  EXPECT_TRUE(emitted("task.pids_refused"));
+}
+
 TEST_F(TaskServiceTest, FailsWithItsExitCode) {
   backend_.script.exitCode = 7;
   const auto result = run(request());

@@ -31,6 +31,7 @@ struct AgentScript {
   std::string output;                   // written to stdout after start
   int exitCode = 0;
   int signaled = 0;
+  uint64_t pidsRefused = 0;
   bool outOfMemory = false;
   bool runsForEver = false;     // until a signal or killAll
   bool ignoresSignals = false;  // only killAll ends it
@@ -80,6 +81,7 @@ class FakeProcess final : public schema::Process::Server {
         exit.setExited(static_cast<uint8_t>(script_.exitCode));
       exit.setOutOfMemory(script_.outOfMemory);
       exit.initUsage().setPidsPeak(3);
+      exit.getUsage().setPidsRefused(script_.pidsRefused);
     });
   }
   kj::Promise<void> signal(SignalContext context) override {

@@ -58,9 +58,7 @@ Task<void> Enforcement::refresh() {
 }
 
 plugin::Layer Enforcement::layer() const {
-  if (enforcer_ == nullptr)
-    return {"enforcer", plugin::LayerState::missing, "none", "no enforcer plugin is configured",
-            "set plugins.enforcer in rauha.toml, or remove \"enforcer\" from the policy's require"};
+  if (enforcer_ == nullptr) return {"enforcer", plugin::LayerState::missing, "none", "no enforcer plugin is configured", kNoEnforcerRemedy};
   std::string detail = enforcer_->name() + ": " + std::string(plugin::enforcerStateName(capabilities_.state));
   if (capabilities_.auditOnly) detail += ", audit only";
   if (capabilities_.byCgroup) detail += ", by control group";

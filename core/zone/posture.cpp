@@ -1,9 +1,12 @@
 #include "core/zone/posture.h"
 
+#include <capnp/message.h>
+#include <capnp/serialize.h>
 #include <sys/utsname.h>
 
 #include <algorithm>
 #include <array>
+#include <cstring>
 
 #include "core/base/error.h"
 
@@ -24,6 +27,36 @@ Layer& layerOf(Posture& posture, std::string_view name) {
 
 bool ofProcess(std::string_view name) { return name == "seccomp" || name == "landlock" || name == "capabilities"; }
 
+std::vector<std::string> texts(capnp::List<capnp::Text>::Reader list) {
+  std::vector<std::string> out;
+  for (const auto t : list) out.push_back(text(t));
+  return out;
+}
+
+// The way back of writePosture. A layer's reason has become a part of its detail there.
+Posture readPosture(schema::Posture::Reader in) {
+  Posture out;
+  for (const auto layer : in.getLayers()) {
+    const std::string name = text(layer.getName());
+    const auto state = layer.getWeaker() ? (layer.getArmed() ? LayerState::partial : LayerState::missing)
+                                         : (layer.getArmed() ? LayerState::full : LayerState::missing);
+    if (ofProcess(name) && (layer.getArmed() || layer.getWeaker())) out.processKnown = true;
+    out.layers.push_back({name, state, text(layer.getDetail()), "", ""});
+  }
+  out.cgroupLayout = text(in.getCgroupLayout());
+  out.network = text(in.getNetwork());
+  out.enforcer = text(in.getEnforcer());
+  out.userNamespace = text(in.getUserNamespace());
+  out.seccomp = text(in.getSeccomp());
+  out.landlockAbi = in.getLandlockAbi();
+  out.capabilities = texts(in.getCapabilities());
+  out.backend = text(in.getBackend());
+  out.degraded = texts(in.getDegraded());
+  out.kernel = text(in.getKernel());
+  out.unsafePlugins = texts(in.getUnsafePlugins());
+  return out;
+}
+
 }  // namespace
 
 Posture boundaryPosture(const std::vector<Layer>& backendLayers, schema::Policy::Reader policy, uint32_t idBase, uint32_t idCount,
@@ -39,8 +72,7 @@ Posture boundaryPosture(const std::vector<Layer>& backendLayers, schema::Policy:
           {name, LayerState::missing, "", ofProcess(name) ? "nothing runs in the zone yet" : "the backend did not arm it", ""});
   }
   auto& enforcer = layerOf(posture, "enforcer");
-  enforcer = {"enforcer", LayerState::missing, "none", "no enforcer plugin is configured",
-              "set plugins.enforcer in rauha.toml, or remove \"enforcer\" from the policy's require"};
+  enforcer = {"enforcer", LayerState::missing, "none", "no enforcer plugin is configured", kNoEnforcerRemedy};
   for (const auto& layer : backendLayers)
     if (layer.name.rfind("cgroup_", 0) == 0 && posture.cgroupLayout.empty())
       posture.cgroupLayout = layer.detail.find("hybrid") != std::string::npos ? "hybrid" : "v2";
@@ -120,6 +152,13 @@ void checkRequired(const Posture& posture, schema::Policy::Reader policy, const 
   }
 }
 
+bool refusesRequiredLayer(const Error& error, schema::Policy::Reader policy) {
+  if (error.code() != Code::unsupported) return false;
+  for (const auto layer : policy.getRequire())
+    if (text(layer) == error.object()) return true;
+  return false;
+}
+
 void writePosture(schema::Posture::Builder out, const Posture& posture) {
   auto layers = out.initLayers(static_cast<unsigned>(posture.layers.size()));
   for (unsigned i = 0; i < layers.size(); ++i) {
@@ -158,6 +197,29 @@ void writePosture(schema::Posture::Builder out, const Posture& posture) {
     plugins[i].setKind(from.kind);
     plugins[i].setIsolation(from.isolation);
     if (!from.path.empty()) plugins[i].setPath(from.path);
+  }
+}
+
+std::string packPosture(const Posture& posture) {
+  capnp::MallocMessageBuilder message;
+  writePosture(message.initRoot<schema::Posture>(), posture);
+  const auto words = capnp::messageToFlatArray(message);
+  const auto bytes = words.asBytes();
+  return {reinterpret_cast<const char*>(bytes.begin()), bytes.size()};
+}
+
+std::optional<Posture> unpackPosture(const std::string& bytes) {
+  if (bytes.empty()) return std::nullopt;
+  auto words = kj::heapArray<capnp::word>(bytes.size() / sizeof(capnp::word));
+  memcpy(words.begin(), bytes.data(), words.size() * sizeof(capnp::word));
+  try {
+    capnp::FlatArrayMessageReader message(words);
+    auto posture = readPosture(message.getRoot<schema::Posture>());
+    const bool whole = std::equal(posture.layers.begin(), posture.layers.end(), kNames.begin(), kNames.end(),
+                                  [](const Layer& layer, const char* name) { return layer.name == name; });
+    return whole ? std::optional(std::move(posture)) : std::nullopt;
+  } catch (const kj::Exception&) {
+    return std::nullopt;
   }
 }
 

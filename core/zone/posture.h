@@ -6,9 +6,11 @@
 #include <schemas/policy.capnp.h>
 #include <schemas/task.capnp.h>
 
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "core/base/error.h"
 #include "core/plugin/backend.h"
 
 namespace rauha {
@@ -17,6 +19,10 @@ struct PluginInUse {
   std::string name, version, kind, isolation;
   std::string path;  // empty: in the directory of the installation
 };
+
+// What to do about a missing enforcer, for `doctor` and refusals: nothing that this machine could be given.
+inline constexpr const char* kNoEnforcerRemedy =
+    "nothing is wrong with this machine: this version comes without an enforcer; one of your own is set with plugins.enforcer in rauha.toml";
 
 struct Posture {
   std::vector<plugin::Layer> layers;  // every name that `require` knows, once, in a fixed order
@@ -46,6 +52,13 @@ void addProcessLayers(Posture& posture, schema::Layers::Reader layers);
 void checkRequired(const Posture& posture, schema::Policy::Reader policy, const std::vector<std::string>& waived, bool onlyBoundary);
 // Refuses waivers of layers that do not exist. Throws Error "usage".
 void checkWaivers(const std::vector<std::string>& waived);
+// Is this the refusal of a layer that the policy requires, by core or by the backend?
+bool refusesRequiredLayer(const Error& error, schema::Policy::Reader policy);
 void writePosture(schema::Posture::Builder out, const Posture& posture);
+
+// What the store keeps of a kept zone's posture, so that a later daemon shows what was armed and not what it did not see being armed.
+// unpackPosture: nothing when there are no bytes, or damaged ones.
+std::string packPosture(const Posture& posture);
+std::optional<Posture> unpackPosture(const std::string& bytes);
 
 }  // namespace rauha

@@ -89,6 +89,36 @@ TEST_F(PostureTest, WhatNobodyAskedForYetIsNeitherArmedNorWeaker) {
   }
 }
 
+TEST_F(PostureTest, WhatIsWrittenDownIsShownAgain) {
+  Posture posture =
+      boundary({{"user_namespace", LayerState::full, "own", "", ""}, {"cgroup_io", LayerState::partial, "v1 hybrid", "why", ""}});
+  posture.degraded = {"landlock"};
+  posture.unsafePlugins = {"p: /tmp is writable by others"};
+  const auto shown = [](const Posture& p) {
+    capnp::MallocMessageBuilder message;
+    auto out = message.initRoot<schema::Posture>();
+    writePosture(out, p);
+    return std::string(kj::str(out.asReader()).cStr());
+  };
+  for (const bool process : {false, true}) {
+    if (process) {
+      capnp::MallocMessageBuilder message;
+      auto layers = message.initRoot<schema::Layers>();
+      layers.setSeccomp(true);
+      layers.setLandlockAbi(2);
+      layers.initCapabilities(1).set(0, "chown");
+      addProcessLayers(posture, layers.asReader());
+    }
+    const auto restored = unpackPosture(packPosture(posture));
+    ASSERT_TRUE(restored);
+    EXPECT_EQ(restored->processKnown, process);
+    EXPECT_EQ(shown(*restored), shown(posture));
+  }
+  EXPECT_FALSE(unpackPosture(""));
+  EXPECT_FALSE(unpackPosture("damaged"));
+  EXPECT_FALSE(unpackPosture(packPosture(Posture{}))) << "a posture without its layers";
+}
+
 TEST_F(PostureTest, UnknownWaiverIsRefused) {
   EXPECT_THROW(checkWaivers({"secomp"}), Error);
   checkWaivers({"seccomp"});

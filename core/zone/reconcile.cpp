@@ -26,6 +26,17 @@ plugin::CallOptions reconcileOptions() {
 
 }  // namespace
 
+// What was armed is known by the daemon that saw it done: it wrote it down.
+void ZoneService::restorePosture(Zone& zone, const store::ZoneRow& row, const plugin::ZoneHandle& handle) {
+  if (auto recorded = unpackPosture(row.layers)) {
+    zone.posture = std::move(*recorded);
+    return;
+  }
+  zone.posture = boundaryPosture(handle.layers, zone.policy.get(), handle.idBase, handle.idCount, backend_.name());
+  for (auto& layer : zone.posture.layers)
+    if (layer.state == plugin::LayerState::missing) layer.reason = "not recorded when the zone was made";
+}
+
 Task<void> ZoneService::adopt(store::ZoneRow row) {
   auto zone =
       std::make_shared<Zone>(policy::parsePolicy(row.policyToml, row.policySource.empty() ? "the zone's record" : row.policySource));
@@ -44,7 +55,7 @@ Task<void> ZoneService::adopt(store::ZoneRow row) {
     zone->shimPid = handle.shimPid;
     zone->idBase = handle.idBase;
     zone->idCount = handle.idCount;
-    zone->posture = boundaryPosture(handle.layers, zone->policy.get(), handle.idBase, handle.idCount, backend_.name());
+    restorePosture(*zone, row, handle);
     zone->cgroup = std::move(handle.cgroup);
     co_await enforcement_.refresh();
     enforcement_.show(zone->posture);
@@ -62,10 +73,11 @@ Task<void> ZoneService::adopt(store::ZoneRow row) {
   if (failure) {
     zone->agent = nullptr;
     store_.setZoneState(zone->id, zoneStateName(ZoneState::failed));
-    emit(names::kZoneFailed, Severity::error, zone->id, zone->taskId, "zone " + zone->name + " could not be adopted: " + failure->text());
+    emitFailed(zone->id, zone->taskId, "zone " + zone->name + " could not be adopted", failure->text());
   } else {
     watch(zone);
-    emit(names::kReconcileZoneAdopted, Severity::info, zone->id, zone->taskId, "zone " + zone->name + " runs on, its shim answered");
+    emit(names::kReconcileZoneAdopted, Severity::info, zone->id, zone->taskId, "zone " + zone->name + " runs on, its shim answered",
+         {{"name", zone->name}});
   }
 }
 
@@ -136,11 +148,11 @@ Task<size_t> ZoneService::reconcile() {
     }
     ++removed;
     if (failure)
-      emit(names::kZoneFailed, Severity::error, row.id, row.taskId,
-           "zone " + row.name + " of an earlier daemon could not be removed: " + failure->text());
+      emitFailed(row.id, row.taskId, "zone " + row.name + " of an earlier daemon could not be removed", failure->text());
     else
       emit(names::kReconcileZoneRemoved, Severity::notice, row.id, row.taskId,
-           "zone " + row.name + " (" + row.state + ") of an earlier daemon: removed");
+           "zone " + row.name + " (" + row.state + ") of an earlier daemon: removed",
+           {{"reason", row.temporary ? "of a task whose daemon is gone" : "left while " + row.state}});
   }
   const size_t strangers = co_await removeStrangers(keep);
   co_return removed + strangers;

@@ -1,5 +1,6 @@
 #include "core/zone/zone_service.h"
 
+#include <fcntl.h>
 #include <rauha/backend.h>
 #include <sys/stat.h>
 
@@ -11,6 +12,7 @@
 #include "core/base/error.h"
 #include "core/base/ids.h"
 #include "core/evidence/names.h"
+#include "core/policy/allowing_line.h"
 #include "core/policy/dangerous/host_network.h"
 #include "core/policy/dangerous/host_user_namespace.h"
 #include "core/policy/zone_records.h"
@@ -21,6 +23,9 @@ namespace {
 
 namespace names = evidence::names;
 using evidence::Severity;
+
+// A list of pids; a zone whose members do not fit has more than enough of them.
+constexpr size_t kMostMembers = 4 << 20;
 
 void removeTree(const std::string& path) {
   std::error_code error;
@@ -72,6 +77,19 @@ void ZoneService::emit(std::string_view name, Severity severity, const std::stri
   event.message = std::move(message);
   event.attributes = std::move(attributes);
   events_.emit(std::move(event));
+}
+
+// what: "taking zone x down"; reason: why that did not work.
+void ZoneService::emitFailed(const std::string& zoneId, const std::string& taskId, const std::string& what, const std::string& reason) {
+  emit(names::kZoneFailed, Severity::error, zoneId, taskId, what + ": " + reason, {{"reason", reason}});
+}
+
+void ZoneService::recordPosture(const Zone& zone) {
+  if (zone.temporary) return;
+  auto row = store_.zone(zone.id);
+  if (!row) return;
+  row->layers = packPosture(zone.posture);
+  store_.updateZone(*row);
 }
 
 plugin::ZoneSpec ZoneService::specOf(const Zone& zone, const ZoneRequest& request) const {
@@ -143,6 +161,8 @@ Task<void> ZoneService::build(std::shared_ptr<Zone> zone, ZoneRequest& request, 
     throw Error("zone", Code::exists, e.text(), e.hint(), e.object());  // a taken name is the caller's affair, not the store's
   }
   zones_[zone->id] = zone;  // until create() knows that nothing is left
+  emit(names::kZoneCreating, Severity::debug, zone->id, zone->taskId, "zone " + zone->name + " is being made",
+       {{"name", zone->name}, {"policy", zone->policy.name()}});
 
   const std::string scratch = scratchDirectory(zone->id);
   if (mkdir(scratch.c_str(), 0700) != 0 && errno != EEXIST) throwErrno("zone", "make directory " + scratch);
@@ -171,6 +191,7 @@ Task<void> ZoneService::build(std::shared_ptr<Zone> zone, ZoneRequest& request, 
   row.state = zoneStateName(ZoneState::ready);
   row.shimPid = zone->shimPid;
   row.idBase = zone->idBase;
+  if (!zone->temporary) row.layers = packPosture(zone->posture);
   store_.updateZone(row);
   zone->state = ZoneState::ready;
 }
@@ -197,7 +218,11 @@ Task<std::shared_ptr<Zone>> ZoneService::create(ZoneRequest request) {
   if (failure) {
     zone->agent = nullptr;
     const auto left = co_await undo.run();
-    for (const auto& what : left) emit(names::kZoneFailed, Severity::error, zone->id, zone->taskId, "undo after a failed start: " + what);
+    for (const auto& what : left) emitFailed(zone->id, zone->taskId, "undo after a failed start", what);
+    // A task says so itself, once it is known what became of it.
+    if (zone->taskId.empty() && refusesRequiredLayer(*failure, zone->policy.get()))
+      emit(names::kPolicyRefused, Severity::warning, zone->id, "", failure->text(),
+           {{"object", failure->object()}, {"allowing_line", policy::allowingLine("require", failure->object())}});
     if (left.empty())
       forget(zone);
     else
@@ -206,7 +231,8 @@ Task<std::shared_ptr<Zone>> ZoneService::create(ZoneRequest request) {
   }
   undo.dismiss();
   watch(zone);
-  emit(names::kZoneCreated, Severity::info, zone->id, zone->taskId, "zone " + zone->name + " stands", {{"policy", zone->policy.name()}});
+  emit(names::kZoneCreated, Severity::info, zone->id, zone->taskId, "zone " + zone->name + " stands",
+       {{"name", zone->name}, {"policy", zone->policy.name()}, {"policy_digest", zone->policy.digest()}});
   co_return zone;
 }
 
@@ -219,7 +245,7 @@ void ZoneService::watch(std::shared_ptr<Zone> zone) {
     z->state = ZoneState::failed;
     z->agent = nullptr;
     self.store_.setZoneState(z->id, zoneStateName(ZoneState::failed));
-    self.emit(names::kZoneFailed, Severity::error, z->id, z->taskId, "the shim of zone " + z->name + " is gone");
+    self.emitFailed(z->id, z->taskId, "zone " + z->name, "its shim is gone");
   };
   // The agent must not be destroyed inside its own promise's continuation.
   watches_.add(zone->agent->onLost().then(
@@ -232,7 +258,7 @@ void ZoneService::forget(const std::shared_ptr<Zone>& zone) noexcept {
   try {
     store_.deleteZone(zone->id);
   } catch (const std::exception& e) {
-    emit(names::kZoneFailed, Severity::error, zone->id, zone->taskId, std::string("undo after a failed start: store record: ") + e.what());
+    emitFailed(zone->id, zone->taskId, "undo after a failed start: store record", e.what());
   }
 }
 
@@ -296,11 +322,20 @@ Task<void> ZoneService::destroy(std::string id) {
   }
   if (failure) {
     keepAsFailed(zone);
-    emit(names::kZoneFailed, Severity::error, id, zone->taskId, "taking zone " + zone->name + " down: " + failure->text());
+    emitFailed(id, zone->taskId, "taking zone " + zone->name + " down", failure->text());
     throw *failure;
   }
   zones_.erase(id);
-  emit(names::kZoneDeleted, Severity::info, id, zone->taskId, "zone " + zone->name + " is gone");
+  emit(names::kZoneDeleted, Severity::info, id, zone->taskId, "zone " + zone->name + " is gone", {{"name", zone->name}});
+}
+
+std::optional<size_t> processesIn(const Zone& zone) {
+  if (!zone.cgroup) return std::nullopt;
+  const UniqueFd members(openat(zone.cgroup.get(), "cgroup.procs", O_RDONLY | O_CLOEXEC));
+  if (!members) return std::nullopt;
+  const std::string pids = readAll(members.get(), "the members of zone " + zone.id, kMostMembers);
+  const auto all = static_cast<size_t>(std::count(pids.begin(), pids.end(), '\n'));
+  return all == 0 ? 0 : all - 1;
 }
 
 std::shared_ptr<Zone> ZoneService::find(const std::string& idOrName) const {
@@ -339,9 +374,11 @@ Task<void> ZoneService::apply(std::shared_ptr<Zone> zone, policy::Policy next) {
   row.policySource = next.get().getSource().cStr();
   store_.updateZone(row);
   zone->policy = std::move(next);
+  emit(names::kZonePolicyApplied, Severity::info, zone->id, zone->taskId,
+       "zone " + zone->name + " runs under the limits of policy " + zone->policy.name(), {{"policy_digest", zone->policy.digest()}});
   co_await enforcement_.applyPolicy(zone);
 }
 
-void ZoneService::taskFailed(kj::Exception&& exception) { emit(names::kZoneFailed, Severity::error, "", "", fromKj(exception).text()); }
+void ZoneService::taskFailed(kj::Exception&& exception) { emitFailed("", "", "watching a zone", fromKj(exception).text()); }
 
 }  // namespace rauha

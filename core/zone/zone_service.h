@@ -48,6 +48,9 @@ struct Zone {
   std::unique_ptr<AgentClient> agent;  // null: not connected (failed)
 };
 
+// How many processes run in the zone beside its init; nothing when its backend gave no group to look into.
+std::optional<size_t> processesIn(const Zone& zone);
+
 struct ZoneRequest {
   std::string id;    // from newId("zone")
   std::string name;  // empty: the id's
@@ -90,6 +93,8 @@ class ZoneService final : private kj::TaskSet::ErrorHandler {
     plugins_ = std::move(plugins);
     unsafePlugins_ = std::move(unsafePlaces);
   }
+  // Writes down what is armed by now, for the next daemon. A temporary zone has none.
+  void recordPosture(const Zone& zone);
   bool busy() const noexcept { return !zones_.empty() || inFlight_ > 0; }
   std::string scratchDirectory(const std::string& zoneId) const { return stateDir_ + "/zones/" + zoneId; }
 
@@ -103,6 +108,8 @@ class ZoneService final : private kj::TaskSet::ErrorHandler {
   void watch(std::shared_ptr<Zone> zone);
   void emit(std::string_view name, evidence::Severity severity, const std::string& zoneId, const std::string& taskId, std::string message,
             std::vector<std::pair<std::string, std::string>> attributes = {});
+  void emitFailed(const std::string& zoneId, const std::string& taskId, const std::string& what, const std::string& reason);
+  void restorePosture(Zone& zone, const store::ZoneRow& row, const plugin::ZoneHandle& handle);
   plugin::CallOptions callOptions() const;
   void forget(const std::shared_ptr<Zone>& zone) noexcept;
   void keepAsFailed(const std::shared_ptr<Zone>& zone) noexcept;

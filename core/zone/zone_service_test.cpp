@@ -1,5 +1,6 @@
 #include "core/zone/zone_service.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 
 #include "core/testing/core_fixture.h"
@@ -157,6 +158,52 @@ TEST_F(ZoneServiceTest, ReconcileAdoptsUndoesAndRemoves) {
   EXPECT_TRUE(std::filesystem::is_empty(directory_ + "/zones"));
   for (const char* name : {"reconcile.zone_adopted", "reconcile.zone_removed", "reconcile.object_removed"})
     EXPECT_TRUE(emitted(name)) << name;
+}
+
+TEST_F(ZoneServiceTest, AnAdoptedZoneKeepsItsPosture) {
+  const auto zone = wait(zones_.create(zoneRequest("web")));
+  ZoneService next(*io_.lowLevelProvider, workers_, backend_, store_, events_, directory_);
+  wait(next.reconcile());
+  const auto adopted = next.find("web");
+  ASSERT_EQ(adopted->state, ZoneState::ready);
+  EXPECT_EQ(packPosture(adopted->posture), packPosture(zone->posture));
+  EXPECT_EQ(adopted->posture.userNamespace, "private 1879048192+65536");
+  wait(next.destroy(zone->id));
+}
+
+TEST_F(ZoneServiceTest, WhatWasNotRecordedIsNotCalledMissing) {
+  store::ZoneRow r;
+  r.id = newId("zone");
+  r.name = "old";
+  r.state = "ready";
+  r.policyToml = policy::builtinPolicyToml("standard");
+  store_.insertZone(r);
+  wait(zones_.reconcile());
+  for (const auto& layer : zones_.find("old")->posture.layers)
+    if (layer.name != "enforcer") EXPECT_EQ(layer.reason, "not recorded when the zone was made") << layer.name;
+  wait(zones_.destroy(r.id));
+}
+
+TEST_F(ZoneServiceTest, ProcessesBesideTheInitAreCounted) {
+  Zone zone(policy::builtinPolicy("standard"));
+  EXPECT_FALSE(processesIn(zone)) << "the backend gave no group";
+  zone.cgroup.reset(open(directory_.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  EXPECT_FALSE(processesIn(zone));
+  const auto members = [&](const char* pids) {
+    const UniqueFd file(open((directory_ + "/cgroup.procs").c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
+    writeAll(file.get(), pids, "pids");
+    return processesIn(zone);
+  };
+  EXPECT_EQ(members(""), 0u);
+  EXPECT_EQ(members("12\n"), 0u);
+  EXPECT_EQ(members("12\n13\n4711\n"), 2u);
+}
+
+TEST_F(ZoneServiceTest, EventsNameTheZone) {
+  const auto zone = wait(zones_.create(zoneRequest("web")));
+  wait(zones_.apply(zone, policy::builtinPolicy("standard")));
+  wait(zones_.destroy(zone->id));
+  for (const char* name : {"zone.creating", "zone.created", "zone.policy_applied", "zone.deleted"}) EXPECT_TRUE(emitted(name)) << name;
 }
 
 TEST_F(ZoneServiceTest, ZoneWhoseShimIsGoneIsKeptAsFailed) {

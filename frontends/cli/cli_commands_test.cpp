@@ -37,11 +37,12 @@ TEST_F(Commands, zones) {
 
 TEST_F(Commands, policies) {
   EXPECT_EQ(json({"policy", "show", "task"})["name"], "task");
-  EXPECT_NE(text({"policy", "show"}).find("memory_bytes   1GiB"), std::string::npos) << text({"policy", "show"});
+  EXPECT_NE(text({"policy", "show"}).find("memory = \"1GiB\"\n"), std::string::npos) << text({"policy", "show"});
   EXPECT_NE(text({"policy", "show", "strict", "--toml"}).find("strict"), std::string::npos);
   EXPECT_EQ(json({"policy", "show", "--zone", "frontend"})["name"], "task");
   EXPECT_EQ(json({"policy", "validate", file("ok.toml", "")})["valid"], true);
-  const auto refused = json({"policy", "validate", file("x.toml", "bad = 1\n")}, 1)["error"];
+  const auto answer = json({"policy", "validate", file("x.toml", "bad = 1\n")}, 1), refused = answer["error"];
+  EXPECT_EQ(answer["valid"], false);
   EXPECT_EQ(refused["class"], "policy");
   EXPECT_EQ(refused["hint"], "remove it");
   EXPECT_EQ(json({"policy", "apply", "--zone", "frontend", "task"}, 1)["error"]["code"], "conflict");
@@ -57,6 +58,7 @@ TEST_F(Commands, images) {
   EXPECT_EQ(json({"image", "import", "docker-archive:" + file("b.tar", "x"), "--name", "mine:1"})["reference"], "mine:1");
   EXPECT_EQ(json({"image", "remove", "nosuch:1"}, 1)["error"]["code"], "not_found");
   EXPECT_EQ(json({"image", "import", "oci:" + path("none")}, 1)["error"]["class"], "image");
+  EXPECT_EQ(json({"image", "import", "oci:" + directory_, "--name", "host"}, 2)["error"]["hint"], "choose another: --name my-host:1");
 }
 
 TEST_F(Commands, machine) {
@@ -94,6 +96,10 @@ TEST_F(Commands, mistakes) {
   EXPECT_EQ(json({"zone", "nosuch"}, 2)["error"]["object"], "nosuch");
   EXPECT_EQ(json({"zone", "list", "--bogus"}, 2)["error"]["class"], "usage");
   EXPECT_EQ(json({"zone", "\xff\xfe"}, 2)["error"]["class"], "usage");
+  EXPECT_EQ(json({"sandbx"}, 2)["error"]["hint"], "did you mean 'sandbox'? see `rauha --help`");
+  EXPECT_EQ(json({"zone", "creat"}, 2)["error"].value("hint", "").find("did you mean 'create'?"), 0u);
+  EXPECT_EQ(json({"zone", "create"}, 2)["error"]["hint"], "rauha zone create NAME");
+  EXPECT_EQ(run({"sandbox", "--", "true"}).err.find("rauha sandbox: no image\n"), 0u) << "the name is there once";
   const auto plain = run({"zone", "nosuch"});
   EXPECT_EQ(plain.out, "");
   EXPECT_NE(plain.err.find("'nosuch' is no command"), std::string::npos);

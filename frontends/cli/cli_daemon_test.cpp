@@ -91,6 +91,22 @@ TEST_F(DaemonStart, staleSocketOfADeadDaemon) {
   EXPECT_EQ(starts(), 2u);
 }
 
+TEST_F(DaemonStart, stopWaitsUntilItIsGone) {
+  ASSERT_EQ(run({"zone", "list"}).status, 0);
+  const int pid = run({"daemon", "status", "--json"}).json()["server"]["pid"];
+  const auto stopped = run({"daemon", "stop"});
+  EXPECT_EQ(stopped.status, 0) << stopped.err;
+  EXPECT_EQ(stopped.out, "the daemon has stopped\n");
+  // Gone, or dead and not reaped by whoever adopted it.
+  std::string state = "Z";
+  try {
+    const std::string stat = readFile("/proc/" + std::to_string(pid) + "/stat");
+    state = stat.substr(stat.rfind(')') + 2, 1);
+  } catch (const Error&) {
+  }
+  EXPECT_TRUE(state == "Z" || state == "X") << state;
+}
+
 TEST_F(DaemonStart, statusNeverStartsOne) {
   const auto finished = run({"daemon", "status", "--json"});
   EXPECT_EQ(finished.status, 1);

@@ -26,8 +26,10 @@ class SandboxJson : public CliTest {
   nlohmann::json checked(const Finished& finished, int status, const std::string& taskStatus) const {
     EXPECT_EQ(finished.status, status) << finished.out << finished.err;
     auto document = finished.json();
-    for (const char* key : {"schema_version", "task_id", "zone_id", "command", "status", "exit_code", "duration_ms", "started_at",
-                            "finished_at", "stdout", "stderr", "events", "enforcement_events"})
+    for (const char* key : {"schema_version",     "task_id",    "zone_id",       "command",      "status",         "exit_code",
+                            "duration_ms",        "started_at", "finished_at",   "stdout",       "stderr",         "events",
+                            "enforcement_events", "notes",      "stdout_stats",  "stderr_stats", "event_counters", "image",
+                            "image_digest",       "policy",     "policy_digest", "zone_name",    "repo_mode"})
       EXPECT_TRUE(document.contains(key)) << key;
     EXPECT_EQ(document.value("status", ""), taskStatus) << document.dump();
     EXPECT_EQ(document.contains("error"), taskStatus == "runtime_error") << document.dump();
@@ -139,6 +141,19 @@ TEST_F(SandboxJson, requestCarriesTheOptions) {
   EXPECT_TRUE(daemonNoted("timeout=30000 stdin=0 env:A=1 env:B=two words user=1000:1000 degraded:landlock")) << calls();
 }
 
+TEST_F(SandboxJson, whatIsNotKnownIsNull) {
+  const auto wrong = checked(run({"sandbox", "--json", "--image", "host", "--bogus", "--", "true"}), 125, "runtime_error");
+  for (const char* key : {"task_id", "zone_id", "zone_name", "image", "image_digest", "policy", "policy_digest"})
+    EXPECT_TRUE(wrong[key].is_null()) << key;
+  EXPECT_EQ(wrong["notes"], nlohmann::json::array());
+  EXPECT_EQ(wrong["stdout_stats"]["bytes"], 0);
+  const auto refused = checked(run(sandbox({"--repo", path("none"), "--repo-mode", "ro", "--name", "z"}, {"true"})), 125, "runtime_error");
+  EXPECT_EQ(refused["repo_mode"], "ro");
+  EXPECT_EQ(refused["zone_name"], "z");
+  EXPECT_EQ(refused["image"], "host");
+  EXPECT_TRUE(refused["task_id"].is_null());
+}
+
 TEST_F(SandboxJson, requestThatIsTooLarge) {
   expectRefused(sandbox({}, {"echo", std::string(100'000, 'x'), std::string(100'000, 'x'), std::string(100'000, 'x'),
                              std::string(100'000, 'x'), std::string(100'000, 'x'), std::string(100'000, 'x'), std::string(100'000, 'x'),
@@ -150,6 +165,11 @@ TEST_F(SandboxJson, daemonDiesInTheMiddle) {
   const auto document = checked(run(sandbox({}, {"die"})), 125, "runtime_error");
   EXPECT_EQ(document["error"]["class"], "daemon");
   EXPECT_NE(document["error"].value("text", "").find("went away"), std::string::npos) << document.dump();
+  EXPECT_NE(document["error"].value("hint", "").find(root_ + "/state/rauhad.log"), std::string::npos) << document.dump();
+  EXPECT_EQ(document["task_id"].get<std::string>().substr(0, 5), "task_") << "the daemon had said it";
+  EXPECT_EQ(document["zone_id"], "zone_00000000000000000000");
+  EXPECT_EQ(document["image"], "host");
+  EXPECT_EQ(document["policy"], "task");
   // A successor was started, to clean up.
   EXPECT_EQ(run({"daemon", "status"}).status, 0);
 }

@@ -87,10 +87,9 @@ Error translate(const kj::Exception& exception, const InstancePaths& paths) {
   if (isEncodedError(inner)) return fromKj(inner);
   switch (exception.getType()) {
     case kj::Exception::Type::DISCONNECTED:
-      return Error(
-          "daemon", Code::io, "the connection to the daemon at " + paths.socketPath() + " was lost",
-          "run `rauha daemon status`; the daemon's log says why it ended (" + paths.runtimeDirectory + "/rauhad.log or the journal)",
-          paths.socketPath());
+      return Error("daemon", Code::io, "the connection to the daemon at " + paths.socketPath() + " was lost",
+                   "run `rauha daemon status`; the daemon's log says why it ended (" + paths.logPath() + ", or the journal)",
+                   paths.socketPath());
     case kj::Exception::Type::UNIMPLEMENTED:
       return Error("daemon", Code::unsupported,
                    "the daemon at " + paths.socketPath() + " does not know this request: it is of another version than this program",
@@ -101,7 +100,7 @@ Error translate(const kj::Exception& exception, const InstancePaths& paths) {
       break;
   }
   return Error("daemon", Code::internal, "the daemon failed: " + text,
-               "this is a bug; its log has more (" + paths.runtimeDirectory + "/rauhad.log or the journal)", paths.socketPath());
+               "this is a bug; its log has more (" + paths.logPath() + ", or the journal)", paths.socketPath());
 }
 
 UniqueFd tryConnect(const InstancePaths& paths) {

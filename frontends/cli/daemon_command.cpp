@@ -1,8 +1,14 @@
 // `rauha daemon status|stop`, `rauha version`, `rauha events`: the daemon itself and what it tells.
+#include <poll.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
 #include <memory>
 #include <optional>
+#include <string>
 
 #include "core/base/ids.h"
 #include "core/base/schema_error.h"
@@ -15,6 +21,8 @@
 
 namespace rauha::cli {
 namespace {
+
+constexpr std::chrono::seconds kStopPatience{60};
 
 // A running daemon's answer. The client comes first: a response must not outlive its event loop.
 struct Hello {
@@ -57,29 +65,58 @@ int status(const Invocation& invocation) {
   return kFailure;
 }
 
+// The daemon's process, held before it is asked to go, so that its number cannot become another's. Nothing: it is not to be seen from here
+// (another pid namespace); then nobody waits.
+UniqueFd processOf(pid_t pid) {
+  UniqueFd process(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
+  std::string name;
+  try {
+    name = readFile("/proc/" + std::to_string(pid) + "/comm");
+  } catch (const Error&) {
+    return {};
+  }
+  return name == "rauhad\n" ? std::move(process) : UniqueFd();
+}
+
+// Tasks end and clean up first, with --force; the lock that the next daemon needs is free when the process is gone.
+void awaitEnd(const UniqueFd& process, pid_t pid, const InstancePaths& paths) {
+  if (!process) return;
+  const auto deadline = std::chrono::steady_clock::now() + kStopPatience;
+  for (;;) {
+    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now()).count();
+    pollfd ended{process.get(), POLLIN, 0};
+    const int n = poll(&ended, 1, static_cast<int>(std::max<long long>(0, left)));
+    if (n > 0) return;
+    if (n < 0 && errno != EINTR) throwErrno("daemon", "wait for the daemon's end");
+    if (n == 0 || left <= 0) break;
+  }
+  throw Error("daemon", Code::deadline, "the daemon (pid " + std::to_string(pid) + ") was told to stop and still cleans up",
+              "wait for it; its log says what it does (" + paths.logPath() + ", or the journal)", paths.socketPath());
+}
+
 int stop(const Invocation& invocation) {
-  Arguments arguments("rauha daemon stop", "Stop the daemon (root only). Zones that are not temporary stay as they are.",
+  Arguments arguments("rauha daemon stop",
+                      "Stop the daemon (root only), and wait until it is gone. Zones that are not temporary stay as they are.",
                       "  rauha daemon stop\n  rauha daemon stop --force\n");
   bool force = false;
   arguments.flag("-f,--force", force, "also while tasks run; they are ended");
   if (!arguments.parse(invocation)) return kOk;
   const InstancePaths paths = instancePaths(arguments.root());
-  bool ran = true;
-  try {
-    Client client(paths, Client::Start::never);
-    const auto response = client.call([&](schema::Rauha::Client& rauha) {
+  // Nothing to stop is what was asked for.
+  const auto answer = hello(paths);
+  if (answer) {
+    const pid_t pid = answer->response.getServer().getPid();
+    const UniqueFd process = processOf(pid);
+    const auto response = answer->client->call([&](schema::Rauha::Client& rauha) {
       auto request = rauha.shutdownRequest();
       request.setForce(force);
       return request.send();
     });
     throwOnError(response.getOutcome());
-  } catch (const Error& e) {
-    // Nothing to stop is what was asked for.
-    if (e.code() != Code::notFound) throw;
-    ran = false;
+    awaitEnd(process, pid, paths);
   }
-  if (invocation.json) return printDocument(std::string("{\"stopped\":") + (ran ? "true" : "false") + "}"), kOk;
-  printText(ran ? "the daemon stops\n" : "no daemon runs\n");
+  if (invocation.json) return printDocument(std::string("{\"stopped\":") + (answer ? "true" : "false") + "}"), kOk;
+  printText(answer ? "the daemon has stopped\n" : "no daemon runs\n");
   return kOk;
 }
 

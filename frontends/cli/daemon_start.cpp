@@ -64,6 +64,10 @@ void makeDirectory(const std::string& path, mode_t mode) {
     if (chmod(path.c_str(), mode) != 0) throwErrno("daemon", "set the mode of " + path);
     return;
   }
+  if (errno == ENOENT) {
+    const std::string above = path.substr(0, path.rfind('/'));
+    throw osError("daemon", "make directory " + path, ENOENT, "make the directory above it first: mkdir -p " + above);
+  }
   if (errno != EEXIST) throwErrno("daemon", "make directory " + path);
   struct stat st {};
   if (stat(path.c_str(), &st) != 0) throwErrno("daemon", "look at " + path);
@@ -273,7 +277,7 @@ UniqueFd connectOrStart(const InstancePaths& paths, const StartOptions& options)
     if (socket) return socket;
   }
   throw Error("daemon", Code::io, "the daemon starts but does not stay: nobody listens at " + paths.socketPath(),
-              "look at " + paths.runtimeDirectory + "/rauhad.log", paths.socketPath());
+              "look at " + paths.logPath(), paths.socketPath());
 }
 
 }  // namespace rauha::cli

@@ -1,4 +1,9 @@
+#include <string>
+#include <string_view>
+#include <vector>
+
 #include "core/base/error.h"
+#include "core/base/near_name.h"
 #include "frontends/cli/commands.h"
 #include "frontends/cli/exit_code.h"
 #include "frontends/cli/report.h"
@@ -38,8 +43,11 @@ int dispatch(const char* group, const Subcommand* subcommands, size_t count, con
   rest.options.erase(rest.options.begin() + static_cast<std::ptrdiff_t>(at));
   for (size_t i = 0; i < count; ++i)
     if (name == subcommands[i].name) return subcommands[i].run(rest);
+  std::vector<std::string_view> known;
+  for (size_t i = 0; i < count; ++i) known.emplace_back(subcommands[i].name);
+  const auto near = nearest(name, known);
   throw Error("usage", Code::invalid, std::string("rauha ") + group + ": '" + name + "' is no command of it",
-              "one of: " + names(subcommands, count), name);
+              (near.empty() ? "" : "did you mean '" + std::string(near) + "'? ") + "one of: " + names(subcommands, count), name);
 }
 
 }  // namespace rauha::cli

@@ -73,6 +73,9 @@ int import(const Invocation& invocation) {
   arguments.positional("IMAGE", reference, "oci:DIR[:TAG], oci-archive:FILE or docker-archive:FILE", true);
   arguments.option("--name", name, "NAME", "the name to store it under (else made from the reference)");
   if (!arguments.parse(invocation)) return kOk;
+  if (name && *name == "host")
+    throw Error("usage", Code::invalid, "rauha image import: the name 'host' is taken: it means this machine's own programs",
+                "choose another: --name my-host:1", "--name");
   const UniqueFd source = openImageSource(*reference);
   Client client(instancePaths(arguments.root()));
   const auto response = client.call([&](schema::Rauha::Client& rauha) {

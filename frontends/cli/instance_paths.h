@@ -14,6 +14,8 @@ struct InstancePaths {
   std::string socketName = "rauhad.sock";
   bool isDefault() const noexcept { return root.empty(); }
   std::string socketPath() const { return runtimeDirectory + "/" + socketName; }
+  // Where a daemon that the command line started writes its log. What it prints before that is in the runtime directory.
+  std::string logPath() const { return (isDefault() ? "/var/lib/rauha" : root + "/state") + "/rauhad.log"; }
 };
 
 // rootOption wins over the environment variable RAUHA_ROOT; both empty or "/": the default instance.

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "core/base/kj_error.h"
+#include "core/base/near_name.h"
 #include "frontends/cli/client.h"
 #include "frontends/cli/command_line.h"
 #include "frontends/cli/commands.h"
@@ -42,6 +43,15 @@ const Command* find(const std::string& name) {
   return nullptr;
 }
 
+// "did you mean 'sandbox'?", when the word is a slip of a command's name.
+Error unknownCommand(const std::string& text, const std::string& name) {
+  std::vector<std::string_view> known;
+  for (const auto& command : kCommands) known.emplace_back(command.name);
+  const auto near = nearest(name, known);
+  return Error("usage", Code::invalid, text, (near.empty() ? "" : "did you mean '" + std::string(near) + "'? ") + "see `rauha --help`",
+               name);
+}
+
 int help() {
   std::string text =
       "Usage: rauha [--root DIR] COMMAND [options]\n\nRuns commands of AI agents in zones: one boundary around files, processes, network and resources.\n\nCommands:\n";
@@ -73,8 +83,7 @@ int helpCommand(const Invocation& invocation) {
   if (invocation.options.front() == "exit-codes") return printText(exitCodeHelp()), kOk;
   const Command* command = find(invocation.options.front());
   if (command == nullptr)
-    throw Error("usage", Code::invalid, "rauha help: nothing is known about '" + invocation.options.front() + "'", "see `rauha --help`",
-                invocation.options.front());
+    throw unknownCommand("rauha help: nothing is known about '" + invocation.options.front() + "'", invocation.options.front());
   Invocation asked = invocation;
   asked.options.erase(asked.options.begin());
   asked.options.push_back("--help");
@@ -87,8 +96,7 @@ int run(const CommandLine& line) {
   if (line.help && line.command.empty()) return help();
   if (line.command.empty()) throw Error("usage", Code::invalid, "rauha: no command", "see `rauha --help`");
   const Command* command = find(line.command);
-  if (command == nullptr)
-    throw Error("usage", Code::invalid, "rauha: '" + line.command + "' is no command", "see `rauha --help`", line.command);
+  if (command == nullptr) throw unknownCommand("rauha: '" + line.command + "' is no command", line.command);
   Invocation invocation = line.invocation;
   if (line.help) invocation.options.push_back("--help");
   return command->run(invocation);

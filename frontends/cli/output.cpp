@@ -132,10 +132,19 @@ std::string Table::text() const {
   return out;
 }
 
+std::string errorLine(std::string_view text, const Style& style) {
+  constexpr std::string_view kName = "rauha";
+  // "rauha sandbox: no image" has said who speaks.
+  const bool named = text.starts_with(kName) && text.size() > kName.size() && (text[kName.size()] == ' ' || text[kName.size()] == ':');
+  const size_t end = named ? text.find(':') : std::string_view::npos;
+  if (end == std::string_view::npos) return style.paint(Colour::red, "rauha:") + " " + printable(text) + "\n";
+  return style.paint(Colour::red, printable(text.substr(0, end + 1))) + printable(text.substr(end + 1)) + "\n";
+}
+
 void printError(const Error& error) noexcept {
   try {
     const Style style(STDERR_FILENO);
-    std::string text = style.paint(Colour::red, "rauha:") + " " + printable(error.text()) + "\n";
+    std::string text = errorLine(error.text(), style);
     text += style.paint(Colour::dim, "  try: ") + printable(remedyOf(error)) + "\n";
     writeFully(STDERR_FILENO, text, "write to standard error");
   } catch (...) {

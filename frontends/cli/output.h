@@ -41,6 +41,8 @@ class Table final {
   std::vector<std::vector<std::string>> rows_;
 };
 
+// "rauha: <text>\n"; a text that begins with the command ("rauha sandbox: …") is left as it is.
+std::string errorLine(std::string_view text, const Style& style);
 // "rauha: <text>" and the hint on a line of its own, on standard error. Never throws.
 void printError(const Error& error) noexcept;
 // "rauha: warning: <text>"

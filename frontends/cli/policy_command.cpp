@@ -7,6 +7,7 @@
 #include "frontends/cli/exit_code.h"
 #include "frontends/cli/inputs.h"
 #include "frontends/cli/output.h"
+#include "frontends/cli/policy_text.h"
 #include "frontends/cli/report.h"
 
 namespace rauha::cli {
@@ -32,13 +33,14 @@ int showZonePolicy(const Invocation& invocation, const InstancePaths& paths, con
   });
   throwOnError(response.getOutcome());
   if (invocation.json) return printDocument(toJson(response.getPolicy())), kOk;
-  printText(fieldLines(response.getPolicy()));
+  printText(policyFile(response.getPolicy()));
   return kOk;
 }
 
 int show(const Invocation& invocation) {
   Arguments arguments(
-      "rauha policy show", "Show every value of a policy: a built-in one, a file, or what a zone runs under.",
+      "rauha policy show",
+      "Show a policy, a built-in one, a file, or what a zone runs under, as a policy file with every key and its value.",
       "  rauha policy show task\n  rauha policy show ./my-policy.toml --json\n  rauha policy show strict --toml\n  rauha policy show --zone frontend\n");
   std::optional<std::string> policy, zone;
   bool toml = false;
@@ -54,18 +56,13 @@ int show(const Invocation& invocation) {
   Client client(instancePaths(arguments.root()));
   const auto response = validateCall(client, text);
   if (invocation.json) return printDocument(toJson(response.getPolicy())), kOk;
-  printText(fieldLines(response.getPolicy()));
+  printText(policyFile(response.getPolicy()));
   return kOk;
 }
 
-int validate(const Invocation& invocation) {
-  Arguments arguments("rauha policy validate", "Check a policy file: every key, unit and name.",
-                      "  rauha policy validate ./my-policy.toml\n");
-  std::optional<std::string> policy;
-  arguments.positional("POLICY", policy, "a policy file or a built-in policy's name", true);
-  if (!arguments.parse(invocation)) return kOk;
-  const PolicyText text = readPolicy(*policy);
-  Client client(instancePaths(arguments.root()));
+int validateNow(const Invocation& invocation, const std::string& policy, const InstancePaths& paths) {
+  const PolicyText text = readPolicy(policy);
+  Client client(paths);
   const auto response = validateCall(client, text);
   if (invocation.json)
     return printDocument("{\"valid\":true,\"warnings\":" + toJson(response.getWarnings()) + ",\"policy\":" + toJson(response.getPolicy()) +
@@ -75,6 +72,22 @@ int validate(const Invocation& invocation) {
   printText("policy " + printable(str(response.getPolicy().getName())) + " is valid (" + printable(str(response.getPolicy().getDigest())) +
             ")\n");
   return kOk;
+}
+
+int validate(const Invocation& invocation) {
+  Arguments arguments("rauha policy validate", "Check a policy file: every key, unit and name.",
+                      "  rauha policy validate ./my-policy.toml\n");
+  std::optional<std::string> policy;
+  arguments.positional("POLICY", policy, "a policy file or a built-in policy's name", true);
+  if (!arguments.parse(invocation)) return kOk;
+  try {
+    return validateNow(invocation, *policy, instancePaths(arguments.root()));
+  } catch (const Error& e) {
+    // The answer to the question, not a failure to answer it.
+    if (!invocation.json || e.errorClass() != "policy") throw;
+    printDocument("{\"valid\":false," + errorDocument(e).substr(1));
+    return kFailure;
+  }
 }
 
 int apply(const Invocation& invocation) {

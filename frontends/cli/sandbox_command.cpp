@@ -12,7 +12,9 @@
 #include "core/base/clock.h"
 #include "core/base/kj_error.h"
 #include "core/base/schema_error.h"
+#include "core/base/utf8.h"
 #include "core/evidence/result_json.h"
+#include "frontends/cli/builtin_policies.h"
 #include "frontends/cli/change_reader.h"
 #include "frontends/cli/changes/tree.h"
 #include "frontends/cli/commands.h"
@@ -34,7 +36,9 @@ constexpr std::chrono::milliseconds kReviveMs{5'000};  // so that it cleans up w
 // The document for everything that the daemon did not write one for.
 class LocalResult final {
  public:
-  LocalResult(const Invocation& invocation, int64_t startedNs) : result_(message_.initRoot<schema::TaskResult>()) {
+  // options: null when the command line was not understood.
+  LocalResult(const Invocation& invocation, const SandboxOptions* options, int64_t startedNs)
+      : result_(message_.initRoot<schema::TaskResult>()) {
     const int64_t now = realNs();
     const auto& words = invocation.command;
     auto command = result_.initCommand(static_cast<kj::uint>(words.size()));
@@ -42,6 +46,17 @@ class LocalResult final {
     result_.setStartedAt(rfc3339(startedNs));
     result_.setFinishedAt(rfc3339(now));
     result_.setDurationMs(now > startedNs ? static_cast<uint64_t>((now - startedNs) / 1'000'000) : 0);
+    result_.initStdoutStats();
+    result_.initStderrStats();
+    result_.initEventCounters();
+    if (options != nullptr) describe(*options);
+  }
+  // What the daemon had said before it was lost.
+  void setIds(const std::string& taskId, const std::string& zoneId) {
+    if (!taskId.empty()) result_.setTaskId(taskId);
+    if (zoneId.empty()) return;
+    result_.setZoneId(zoneId);
+    if (!result_.hasZoneName()) result_.setZoneName(zoneId);
   }
   schema::TaskResult::Reader failed(const Error& error) {
     result_.setStatus(schema::TaskStatus::RUNTIME_ERROR);
@@ -54,6 +69,14 @@ class LocalResult final {
   }
 
  private:
+  void describe(const SandboxOptions& options) {
+    result_.setImage(toUtf8(options.image));
+    if (options.name) result_.setZoneName(*options.name);
+    result_.setRepoMode(schemaOf(options.repoMode));
+    // A file's policy has its name inside, for the daemon to read.
+    const std::string policy = options.policy.value_or("task");
+    if (builtinPolicy(policy)) result_.setPolicy(policy);
+  }
   capnp::MallocMessageBuilder message_;
   schema::TaskResult::Builder result_;
 };
@@ -112,7 +135,15 @@ void openPredecessor(const SandboxOptions& options, SandboxInputs& inputs) {
   const std::string& path = options.repoPath ? *options.repoPath : base.path;
   inputs.repository = openRepository(path, false);
   inputs.repositoryPath = absolutePath(path);
-  Tree(path).mustBe(base);
+  try {
+    Tree(path).mustBe(base);
+  } catch (const Error& e) {
+    // `diff` and `apply` have another way to name a tree.
+    throw Error(
+        e.errorClass(), e.code(), e.text(),
+        options.repoPath ? "leave --repo-path out: the tree that the task saw is used" : "was it moved? name it with --repo-path DIR",
+        e.object());
+  }
 }
 
 void openRepositories(const SandboxOptions& options, SandboxInputs& inputs) {
@@ -127,8 +158,8 @@ SandboxInputs openInputs(const SandboxOptions& options, bool standardInputMissin
   openRepositories(options, inputs);
   inputs.image = openImageSource(options.image);
   if (options.policy) inputs.policy = readPolicy(*options.policy);
-  inputs.stdinStream =
-      !standardInputMissing && streamKind(STDIN_FILENO) != StreamKind::null && streamKind(STDIN_FILENO) != StreamKind::closed;
+  inputs.stdinStream = !options.noStdin && !standardInputMissing && streamKind(STDIN_FILENO) != StreamKind::null &&
+                       streamKind(STDIN_FILENO) != StreamKind::closed;
   if (options.terminal && isatty(STDIN_FILENO) != 1)
     throw Error("usage", Code::invalid, "rauha sandbox: --tty, but standard input is no terminal",
                 "leave --tty out, or run it from a terminal", "--tty");
@@ -152,7 +183,7 @@ struct Session {
   int64_t startedNs;
 
   int giveUp() const {
-    LocalResult local(invocation, startedNs);
+    LocalResult local(invocation, &options, startedNs);
     return report(local.cancelled(), options.json, signals.ending());
   }
 
@@ -171,7 +202,8 @@ struct Session {
       lost = translate(e, paths);
     }
     if (lost) {
-      LocalResult local(invocation, startedNs);
+      LocalResult local(invocation, &options, startedNs);
+      local.setIds(run.taskId(), run.zoneId());
       const Error error("daemon", Code::io, "the daemon went away while the task ran: " + lost->text(), lost->hint(), lost->object());
       const int status = report(local.failed(error), options.json, 0);
       reviveDaemon(paths);
@@ -185,19 +217,20 @@ struct Session {
     auto io = kj::setupAsyncIo();
     for (int i = 0; i < kAttempts; ++i)
       if (const auto status = attempt(io, inputs)) return *status;
-    throw Error("daemon", Code::io, "the daemon at " + paths.socketPath() + " closes every connection",
-                "look at " + paths.runtimeDirectory + "/rauhad.log", paths.socketPath());
+    throw Error("daemon", Code::io, "the daemon at " + paths.socketPath() + " closes every connection", "look at " + paths.logPath(),
+                paths.socketPath());
   }
 };
 
-int fail(const Invocation& invocation, int64_t startedNs, const Error& error, int clientSignal) {
-  LocalResult local(invocation, startedNs);
+int fail(const Invocation& invocation, const SandboxOptions* options, int64_t startedNs, const Error& error, int clientSignal) {
+  LocalResult local(invocation, options, startedNs);
   if (error.code() == Code::cancelled && clientSignal != 0) return report(local.cancelled(), invocation.json, clientSignal);
   return report(local.failed(error), invocation.json, clientSignal);
 }
 
-int checkedSandbox(const Invocation& invocation, const Missing& missing, Signals& signals, int64_t startedNs) {
-  auto options = parseSandboxOptions(invocation);
+int checkedSandbox(const Invocation& invocation, std::optional<SandboxOptions>& options, const Missing& missing, Signals& signals,
+                   int64_t startedNs) {
+  options = parseSandboxOptions(invocation);
   if (!options) return kOk;
   if (missing.standardOutput) throw Error("usage", Code::invalid, "standard output is closed", "give it a file, a pipe or /dev/null");
   const SandboxInputs inputs = openInputs(*options, missing.standardInput);
@@ -210,12 +243,13 @@ int checkedSandbox(const Invocation& invocation, const Missing& missing, Signals
 int sandboxCommand(const Invocation& invocation) {
   const int64_t startedNs = realNs();
   std::unique_ptr<Signals> signals;
+  std::optional<SandboxOptions> options;
   try {
     const Missing missing = fillStandardDescriptors();  // before anything else opens a descriptor
     signals = std::make_unique<Signals>();
-    return checkedSandbox(invocation, missing, *signals, startedNs);
+    return checkedSandbox(invocation, options, missing, *signals, startedNs);
   } catch (...) {
-    return fail(invocation, startedNs, currentError("task"), signals ? signals->ending() : 0);
+    return fail(invocation, options ? &*options : nullptr, startedNs, currentError("task"), signals ? signals->ending() : 0);
   }
 }
 

@@ -13,6 +13,7 @@ constexpr const char* kExamples = R"(  rauha sandbox --image host -- python3 --v
   rauha sandbox --image oci:./layout:v1 --repo-path . --repo-mode ro -- pytest tests/
   rauha sandbox --image host --timeout 30s --env CI=1 --json -- make test
   rauha sandbox --image dir:/srv/rootfs -t -- /bin/sh
+  while read -r name; do rauha sandbox --no-stdin --image host -- make "$name"; done < names
 Exit status: the task's own; 124 timed out, 125 not run, 126 not executable, 127 not found,
 128+N ended by signal N, 130 cancelled. More: rauha help exit-codes
 )";
@@ -85,9 +86,14 @@ std::optional<SandboxOptions> parseSandboxOptions(const Invocation& invocation) 
   arguments.repeated("--env", options.env, "KEY=VALUE", "set a variable on top of the image's; may be repeated");
   arguments.option("--timeout", words.timeout, "TIME", "wall clock, with its unit: 30s, 5m (can only shorten the policy's)");
   arguments.option("--user", options.user, "USER", "run as this user of the image: name, uid or uid:gid");
-  arguments.flag("--keep-zone", options.keepZone, "leave the zone when the task has ended (rauha zone delete removes it)");
+  arguments.flag(
+      "--keep-zone", options.keepZone,
+      "leave the zone when the task has ended, to look at it (rauha zone show) or at what it left running; nothing more can be run in it, and "
+      "rauha zone delete removes it");
   arguments.repeated("--allow-degraded", options.allowDegraded, "LAYER",
                      "run although the policy requires LAYER and it cannot be armed; may be repeated");
+  arguments.flag("--no-stdin", options.noStdin,
+                 "read nothing: the task's standard input is empty (else it gets ours, read to its end whether it wants it or not)");
   arguments.flag("-t,--tty", options.terminal, "give the task a terminal (not with --json)");
   arguments.flag("--trace", options.trace, "report how long each stage of the start took");
   if (!arguments.parse(invocation)) return std::nullopt;
@@ -107,6 +113,7 @@ std::optional<SandboxOptions> parseSandboxOptions(const Invocation& invocation) 
   checkEnvironment(options.env);
   if (options.workdir && options.workdir->rfind('/', 0) != 0)
     throw usage("--workdir '" + *options.workdir + "' is not absolute", "write a path of the zone: --workdir /workspace", "--workdir");
+  if (options.terminal && options.noStdin) throw usage("--tty and --no-stdin exclude each other", "leave one of them out", "--no-stdin");
   if (options.terminal && options.json) throw usage("--tty and --json exclude each other", "leave one of them out", "--tty");
   return options;
 }

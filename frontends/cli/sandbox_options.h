@@ -21,7 +21,7 @@ struct SandboxOptions {
   std::optional<std::string> from;
   std::vector<std::string> env, allowDegraded;
   uint64_t timeoutMs = 0;
-  bool keepZone = false, terminal = false, trace = false, json = false;
+  bool keepZone = false, terminal = false, noStdin = false, trace = false, json = false;
   std::vector<std::string> command;
 };
 

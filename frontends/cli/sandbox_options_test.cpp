@@ -35,6 +35,12 @@ TEST(SandboxOptions, everyOption) {
   EXPECT_EQ(options->allowDegraded, (std::vector<std::string>{"landlock"}));
 }
 
+TEST(SandboxOptions, withoutStandardInput) {
+  EXPECT_TRUE(parseSandboxOptions(call({"--no-stdin"}))->noStdin);
+  EXPECT_FALSE(parseSandboxOptions(call({}))->noStdin);
+  EXPECT_THROW(parseSandboxOptions(call({"--no-stdin", "--tty"})), Error);
+}
+
 TEST(SandboxOptions, valuesAreTakenAsTheyAre) {
   // No comma splitting, no brackets, no quotes: what the shell gave is the value.
   const auto options = parseSandboxOptions(call({"--env", "LIST=a,b", "--env", "J=[1,2]", "--env", "Q=\"x\"", "--env", "E="}));

@@ -19,7 +19,14 @@ constexpr auto kIdle = 200 * kj::MILLISECONDS;
 
 capnp::Text::Reader textOf(const std::string& s) { return capnp::Text::Reader(s.c_str(), s.size()); }
 
-schema::RepoMode modeOf(RepoMode mode) {
+template <typename ListBuilder>
+void setAll(ListBuilder list, const std::vector<std::string>& values) {
+  for (size_t i = 0; i < values.size(); ++i) list.set(static_cast<kj::uint>(i), textOf(values[i]));
+}
+
+}  // namespace
+
+schema::RepoMode schemaOf(RepoMode mode) noexcept {
   switch (mode) {
     case RepoMode::ro:
       return schema::RepoMode::RO;
@@ -32,13 +39,6 @@ schema::RepoMode modeOf(RepoMode mode) {
   }
   return schema::RepoMode::NONE;
 }
-
-template <typename ListBuilder>
-void setAll(ListBuilder list, const std::vector<std::string>& values) {
-  for (size_t i = 0; i < values.size(); ++i) list.set(static_cast<kj::uint>(i), textOf(values[i]));
-}
-
-}  // namespace
 
 // What one output stream needs; shared with the capability, which the RPC system may keep longer than the run lives.
 struct SandboxRun::Sink {
@@ -107,7 +107,7 @@ void SandboxRun::fill(schema::SandboxRequest::Builder request) const {
     request.setPolicySource(textOf(inputs_.policy->source));
   }
   if (options_.repoMode != RepoMode::none) {
-    request.setRepoMode(modeOf(options_.repoMode));
+    request.setRepoMode(schemaOf(options_.repoMode));
     request.setRepo(passDescriptor(inputs_.repository.get()));
     request.setRepoPath(textOf(inputs_.repositoryPath));
     if (!inputs_.from.empty()) request.setFrom(textOf(inputs_.from));
@@ -163,6 +163,8 @@ Task<void> SandboxRun::perform() {
   task_ = kj::mv(task);
   auto started = co_await kj::mv(answer);
   accepted_ = true;
+  taskId_ = started.getTaskId().cStr();
+  zoneId_ = started.getZoneId().cStr();
   if (inputs_.stdinStream && started.hasStdin()) input_ = forwardInput(kj::mv(sink)).promise().eagerlyEvaluate([](kj::Exception&&) {});
   auto response = co_await kj::mv(waiting);
   input_ = kj::READY_NOW;

@@ -22,6 +22,8 @@
 
 namespace rauha::cli {
 
+schema::RepoMode schemaOf(RepoMode mode) noexcept;
+
 // What was opened for the request; outlives every attempt.
 struct SandboxInputs {
   UniqueFd repository, image;
@@ -42,6 +44,9 @@ class SandboxRun final {
   kj::Maybe<Result> run();
   // Did the daemon take the request? Then it must not be sent again.
   bool accepted() const noexcept { return accepted_; }
+  // Empty until then.
+  const std::string& taskId() const noexcept { return taskId_; }
+  const std::string& zoneId() const noexcept { return zoneId_; }
 
  private:
   struct Sink;
@@ -73,6 +78,7 @@ class SandboxRun final {
   kj::Maybe<Result> result_;
   int endings_ = 0;
   bool accepted_ = false;
+  std::string taskId_, zoneId_;
   kj::PromiseFulfillerPair<void> givenUp_;
   kj::Promise<void> input_, signalLoop_, goneLoop_;
   kj::Vector<kj::Promise<void>> calls_;

@@ -49,6 +49,8 @@ Ending endingOf(schema::TaskResult::Reader result) {
 std::string endLine(schema::TaskResult::Reader result, const Style& style) {
   const Ending ending = endingOf(result);
   std::string line = style.paint(Colour::dim, "rauha: ") + style.paint(ending.colour, ending.text);
+  // What came to no process has no time of its own, and no zone that anybody could look at.
+  if (result.getStatus() == schema::TaskStatus::RUNTIME_ERROR && !result.hasPosture()) return line + "\n";
   std::string details = " in " + formatDuration(result.getDurationMs());
   if (result.hasZoneName() || result.hasZoneId())
     details += ", zone " + printable(str(result.hasZoneName() ? result.getZoneName() : result.getZoneId()));
@@ -58,18 +60,28 @@ std::string endLine(schema::TaskResult::Reader result, const Style& style) {
   return line + style.paint(Colour::dim, details) + "\n";
 }
 
+bool isWaived(schema::Posture::Reader posture, capnp::Text::Reader layer) {
+  for (const auto waived : posture.getDegraded())
+    if (waived == layer) return true;
+  return false;
+}
+
 // One line, as the contract wants it.
 std::string weakerLine(schema::TaskResult::Reader result, const Style& style) {
   if (!result.hasPosture()) return {};
+  const auto posture = result.getPosture();
   std::string layers;
   auto add = [&](const std::string& text) { layers += (layers.empty() ? "" : ", ") + text; };
-  for (const auto layer : result.getPosture().getLayers()) {
+  for (const auto layer : posture.getLayers()) {
     if (!layer.getWeaker()) continue;
-    const std::string detail = printable(str(layer.getDetail()));
+    const bool waived = isWaived(posture, layer.getName());
+    // Nobody could do anything about an enforcer that nobody configured: the posture and `doctor` tell it, not every run.
+    if (!waived && layer.getName() == "enforcer" && (posture.getEnforcer().size() == 0 || posture.getEnforcer() == "none")) continue;
+    std::string detail = printable(str(layer.getDetail()));
+    if (waived) detail += (detail.empty() ? "" : "; ") + std::string("required, waived by --allow-degraded");
     add(printable(str(layer.getName())) + (detail.empty() ? "" : " (" + detail + ")"));
   }
-  for (const auto waived : result.getPosture().getDegraded()) add(printable(str(waived)) + " (required, waived by --allow-degraded)");
-  for (const auto place : result.getPosture().getUnsafePlugins()) add("plugin " + printable(str(place)));
+  for (const auto place : posture.getUnsafePlugins()) add("plugin " + printable(str(place)));
   return layers.empty() ? std::string() : style.paint(Colour::yellow, "rauha: weaker than the best: ") + layers + "\n";
 }
 
@@ -86,6 +98,15 @@ bool isRefusal(schema::Event::Reader event) {
   return text.size() >= kSuffix.size() && text.substr(text.size() - kSuffix.size()) == kSuffix;
 }
 
+// As the error of the run, or at the beginning of a note.
+bool isTold(schema::TaskResult::Reader result, schema::Event::Reader event) {
+  const std::string message = str(event.getMessage());
+  if (result.hasError() && str(result.getError().getText()) == message) return true;
+  for (const auto note : result.getNotes())
+    if (str(note).starts_with(message)) return true;
+  return false;
+}
+
 void addRefusal(schema::Event::Reader event, const Style& style, kj::uint& shown, kj::uint& all, std::string& out) {
   if (++all > kRefusalsShown) return;
   ++shown;
@@ -98,7 +119,7 @@ std::string refusals(schema::TaskResult::Reader result, const Style& style) {
   std::string out;
   kj::uint shown = 0, all = 0;
   for (const auto event : result.getEvents())
-    if (isRefusal(event)) addRefusal(event, style, shown, all, out);
+    if (isRefusal(event) && !isTold(result, event)) addRefusal(event, style, shown, all, out);
   for (const auto event : result.getEnforcementEvents()) addRefusal(event, style, shown, all, out);
   if (all > shown) out += style.paint(Colour::yellow, "rauha: refused: ") + "and " + std::to_string(all - shown) + " more (see --json)\n";
   return out;
@@ -173,7 +194,7 @@ std::string evidenceGaps(schema::TaskResult::Reader result, const Style& style) 
 
 std::string errorLines(schema::TaskResult::Reader result, const Style& style) {
   if (!result.hasError()) return {};
-  std::string out = style.paint(Colour::red, "rauha:") + " " + printable(str(result.getError().getText())) + "\n";
+  std::string out = errorLine(str(result.getError().getText()), style);
   if (result.getError().hasHint()) out += style.paint(Colour::dim, "  try: ") + printable(str(result.getError().getHint())) + "\n";
   return out;
 }

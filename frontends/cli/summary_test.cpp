@@ -32,9 +32,27 @@ TEST_F(Summary, weakerLayersAreOneLine) {
   layers[2].setDetail("none");
   layers[2].setWeaker(true);
   posture.initDegraded(1).set(0, "landlock");
-  EXPECT_NE(text().find("rauha: weaker than the best: landlock, enforcer (none), landlock (required, waived by --allow-degraded)\n"),
-            std::string::npos)
-      << text();
+  const auto line = [&] {
+    const std::string all = text(), begin = "rauha: weaker than the best: ";
+    const size_t at = all.find(begin);
+    return at == std::string::npos ? std::string() : all.substr(at + begin.size(), all.find('\n', at) - at - begin.size());
+  };
+  EXPECT_EQ(line(), "landlock (required, waived by --allow-degraded)") << "an enforcer that nobody configured is not told at every run";
+  posture.setEnforcer("counter: attached, audit only");
+  EXPECT_EQ(line(), "landlock (required, waived by --allow-degraded), enforcer (none)");
+  posture.setEnforcer("none");
+  posture.initDegraded(1).set(0, "enforcer");
+  EXPECT_EQ(line(), "landlock, enforcer (none; required, waived by --allow-degraded)") << "once, not twice";
+}
+
+TEST_F(Summary, aRefusalIsToldOnce) {
+  auto event = result.initEvents(1)[0];
+  event.setName("task.pids_refused");
+  event.setMessage("the limit of 20 processes and threads refused 3 forks");
+  EXPECT_NE(text().find("rauha: refused: the limit of 20"), std::string::npos) << text();
+  result.initNotes(1).set(0, "the limit of 20 processes and threads refused 3 forks; the policy line that allows more: resources.pids = …");
+  EXPECT_EQ(text().find("rauha: refused: "), std::string::npos) << text();
+  EXPECT_NE(text().find("rauha: warning: the limit of 20 processes and threads refused 3 forks"), std::string::npos) << text();
 }
 
 TEST_F(Summary, gapsInTheEvidenceAreTold) {
@@ -82,7 +100,9 @@ TEST_F(Summary, errorComesWithItsRemedy) {
   auto error = result.initError();
   error.setText("no image 'x'");
   error.setHint("import it");
-  EXPECT_EQ(text(), "rauha: no image 'x'\n  try: import it\nrauha: not run in 0 ms\n");
+  EXPECT_EQ(text(), "rauha: no image 'x'\n  try: import it\nrauha: not run\n");
+  error.setText("rauha sandbox: no image");
+  EXPECT_EQ(text(), "rauha sandbox: no image\n  try: import it\nrauha: not run\n");
 }
 
 }  // namespace

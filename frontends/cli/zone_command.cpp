@@ -27,25 +27,29 @@ const char* stateName(schema::ZoneState state) {
 }
 
 // `--name X` and plain `X` mean the same; one of them is needed.
-std::string nameOf(const char* command, const std::optional<std::string>& option, const std::optional<std::string>& positional) {
+// more: behind the usage, for names that exist already.
+std::string nameOf(const char* command, const std::optional<std::string>& option, const std::optional<std::string>& positional,
+                   const char* more = "; `rauha zone list` shows them") {
   if (option && positional && *option != *positional)
     throw Error("usage", Code::invalid, std::string(command) + ": two names, '" + *option + "' and '" + *positional + "'", "name one zone");
   const auto& name = option ? option : positional;
   if (!name || name->empty())
-    throw Error("usage", Code::invalid, std::string(command) + ": no zone named",
-                std::string(command) + " NAME; `rauha zone list` shows them");
+    throw Error("usage", Code::invalid, std::string(command) + ": no zone named", std::string(command) + " NAME" + more);
   return *name;
 }
 
 int create(const Invocation& invocation) {
-  Arguments arguments("rauha zone create", "Make a zone that stays until it is deleted.",
-                      "  rauha zone create --name frontend\n  rauha zone create --name frontend --policy policies/standard.toml\n");
+  Arguments arguments(
+      "rauha zone create",
+      "Make a zone that stays until it is deleted, to look at: its posture, its limits, its control groups. This version has no command "
+      "that runs something in it; each `rauha sandbox` makes a zone of its own.",
+      "  rauha zone create --name frontend\n  rauha zone create --name frontend --policy policies/standard.toml\n");
   std::optional<std::string> option, positional, policy;
   arguments.option("--name", option, "NAME", "name of the zone: a-z, 0-9, '.', '_', '-'");
   arguments.option("--policy", policy, "POLICY", "a policy file, or task, standard (default), strict, privileged");
   arguments.positional("NAME", positional, "the same as --name", false);
   if (!arguments.parse(invocation)) return kOk;
-  const std::string name = nameOf("rauha zone create", option, positional);
+  const std::string name = nameOf("rauha zone create", option, positional, "");
   if (!isName(name))
     throw Error("usage", Code::invalid, "rauha zone create: '" + name + "' is no zone name",
                 "use 1 to 63 of a-z, 0-9, '.', '_' and '-', starting with a letter or digit", name);
@@ -105,7 +109,7 @@ int show(const Invocation& invocation) {
 }
 
 int remove(const Invocation& invocation) {
-  Arguments arguments("rauha zone delete", "End everything in a zone and remove it.",
+  Arguments arguments("rauha zone delete", "Remove a zone. While processes run in it, only with --force, which ends them.",
                       "  rauha zone delete frontend\n  rauha zone delete --name frontend --force\n");
   std::optional<std::string> option, positional;
   bool force = false;
@@ -130,7 +134,7 @@ int remove(const Invocation& invocation) {
 constexpr Subcommand kSubcommands[] = {{"create", "make a zone that stays", create},
                                        {"list", "list the zones", list},
                                        {"show", "show one zone", show},
-                                       {"delete", "end everything in a zone and remove it", remove}};
+                                       {"delete", "remove a zone, with --force whatever runs in it too", remove}};
 
 }  // namespace
 

@@ -1,5 +1,6 @@
 #include "plugins/agent/exec.h"
 
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -64,6 +65,8 @@ Error execFailure(const ExecPlan& plan, int error) {
                      "the script's first line or the program's loader names a missing file", c);
       return Error(kClass, Code::notFound, c + ": command not found", "look at PATH and at the image's contents", c);
     case EACCES:
+      if (struct stat st{}; plan.candidates.size() == 1 && ::stat(c.c_str(), &st) == 0 && S_ISDIR(st.st_mode))
+        return Error(kClass, Code::denied, c + ": not executable (a directory)", "name a program in it", c);
       return Error(kClass, Code::denied, c + ": not executable (permission denied)", {}, c);
     case ENOEXEC:
       return Error(kClass, Code::denied, c + ": not executable (no program of this machine, and no #! line)", {}, c);

@@ -86,7 +86,9 @@ UniqueFd RootDir::directory(const std::string& path, bool followLinks) const {
   }
   struct stat st;
   if (::fstat(whole.get(), &st) != 0) throwErrno(kClass, "stat " + path + " of the zone");
-  if (!S_ISDIR(st.st_mode)) throw Error(kClass, Code::conflict, path + " of the zone is not a directory", {}, path);
+  if (!S_ISDIR(st.st_mode))
+    throw Error(kClass, Code::conflict, path + " of the zone is not a directory",
+                "repair the image: it must have a directory there, or nothing", path);
   return whole;
 }
 
@@ -109,7 +111,8 @@ UniqueFd RootDir::mountPointFile(const std::string& path) const {
     struct stat st;
     if (::fstat(there.get(), &st) != 0) throwErrno(kClass, "stat " + path + " of the zone");
     if (S_ISDIR(st.st_mode))
-      throw Error(kClass, Code::conflict, path + " of the zone is a directory, a file is to be mounted on it", {}, path);
+      throw Error(kClass, Code::conflict, path + " of the zone is a directory, a file is to be mounted on it",
+                  "repair the image: it must have a file there, or nothing", path);
     return there;
   }
   const Place at = place(path);

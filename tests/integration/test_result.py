@@ -52,6 +52,14 @@ def test_killed_by_a_signal(rauha, number):
     assert document["signal"] == number
 
 
+def test_no_stdin_reads_nothing(rauha):
+    """A loop that reads lines keeps those that a task would have read."""
+    script = f'while read -r line; do "{RAUHA}" sandbox --no-stdin --image host -- sh -c "echo got-$line; cat"; done'
+    for option, expected in (("--no-stdin", ["got-1", "got-2"]), ("", ["got-1", "2"])):
+        result = rauha.run("-c", script.replace("--no-stdin", option), program="/bin/sh", input=b"1\n2\n")
+        assert result.exited(0).stdout.decode().split() == expected, result.explain(option)
+
+
 def test_timeout(rauha):
     result = rauha.sandbox("sleep", "60", options=["--timeout", "500ms"])
     document = result.task("timed_out", 124)

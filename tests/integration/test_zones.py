@@ -40,6 +40,30 @@ def test_kept_zone(rauha):
     assert "kept" not in names(rauha)
 
 
+def test_kept_zone_with_processes_is_deleted_by_force_only(rauha):
+    rauha.sandbox("sh", "-c", "sleep 300 >/dev/null 2>&1 & sleep 300 >/dev/null 2>&1 &", options=["--keep-zone", "--name", "busy"]).task("succeeded", 0)
+    refused = rauha.run("zone", "delete", "--json", "busy").refused(1, "zone", "conflict", ("2 processes", "busy", "--force"))
+    assert refused["object"] == "busy" and "busy" in names(rauha)
+    rauha.run("zone", "delete", "--json", "busy", "--force").exited(0)
+    assert "busy" not in names(rauha)
+
+
+@pytest.mark.parametrize("how", ["kill", "stop"])
+def test_posture_of_a_zone_outlives_its_daemon(fresh, how):
+    ran = fresh.sandbox("true", options=["--keep-zone", "--name", "kept"]).task("succeeded", 0)["posture"]
+    fresh.run("zone", "create", "--name", "made", "--json").exited(0)
+    before = {name: fresh.run("zone", "show", name, "--json").exited(0).json["zone"]["posture"] for name in ("kept", "made")}
+    assert before["kept"] == ran
+    if how == "kill":
+        fresh.kill_daemon()
+    else:
+        fresh.run("daemon", "stop", "--json").exited(0)
+        assert fresh.daemon_pid() is None, "stop came back before the daemon was gone"
+    for name, posture in before.items():
+        assert fresh.run("zone", "show", name, "--json").exited(0).json["zone"]["posture"] == posture
+        fresh.run("zone", "delete", name, "--json").exited(0)
+
+
 def test_kept_zone_after_a_failure(rauha):
     rauha.sandbox("false", options=["--keep-zone", "--name", "failed"]).task("failed", 1)
     assert "failed" in names(rauha)
@@ -93,6 +117,36 @@ def test_race_for_one_name(rauha):
 def test_name_is_the_hostname(rauha):
     document = rauha.sandbox("hostname", options=["--name", "my-zone"]).task("succeeded", 0)
     assert document["stdout"] == "my-zone\n" and document["zone_name"] == "my-zone"
+
+
+# --- policies as files
+
+@pytest.mark.parametrize("policy", ["task", "standard", "strict", "privileged", "odd"])
+def test_what_policy_show_prints_is_a_policy(rauha, tmp_path, policy):
+    if policy == "odd":
+        path = tmp_path / "odd.toml"
+        path.write_text('name = "odd"\ntype = "standard"\nrequire = []\n[filesystem]\nscratch = "disk"\nscratch_size = "1234567B"\nmasked = ["/a \\"b\\" \\\\c"]\n'
+                        '[network]\nmode = "bridged"\negress = [{cidr = "10.0.0.0/8", ports = [1, 65535]}, {cidr = "2001:db8::/32", protocol = "udp"}]\n'
+                        'ingress = [{port = 80}]\nzones = ["other"]\n[resources]\ncpu = 0.25\nmemory = "0"\npids = 0\nio_write = "5MiB/s"\ntimeout = "90s"\n'
+                        'stop_grace = "1500ms"\n[syscalls]\ndeny = ["keyctl"]\nallow = ["ptrace"]\n[[devices]]\npath = "/dev/fuse"\naccess = "rw"\n')
+        policy = str(path)
+    shown = rauha.run("policy", "show", policy).exited(0)
+    again = tmp_path / "again.toml"
+    again.write_bytes(shown.stdout)
+    rauha.run("policy", "validate", str(again)).exited(0)
+    values = [rauha.run("policy", "show", which, "--json").exited(0).json for which in (policy, str(again))]
+    for value in values:
+        del value["digest"]
+        value.pop("source", None)
+        value["syscalls"] = {key: value.get("syscalls", {}).get(key) or [] for key in ("deny", "allow")}
+    assert values[0] == values[1]
+
+
+def test_wrong_policy_is_an_answer(rauha, tmp_path):
+    path = tmp_path / "wrong.toml"
+    path.write_text('name = "x"\ntype = "task"\nwrong = 1\n')
+    document = rauha.run("policy", "validate", str(path), "--json").exited(1).json
+    assert document["valid"] is False and document["error"]["object"] == "wrong"
 
 
 # --- the other commands, one document each

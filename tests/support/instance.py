@@ -24,7 +24,8 @@ RAUHA = BIN / "rauha"
 
 # Of every result document of `rauha sandbox --json` (the contract of the main command).
 RESULT_FIELDS = {"schema_version", "task_id", "zone_id", "command", "status", "exit_code", "duration_ms", "started_at", "finished_at",
-                 "stdout", "stderr", "events", "enforcement_events"}
+                 "stdout", "stderr", "events", "enforcement_events", "stdout_stats", "stderr_stats", "event_counters", "image", "image_digest",
+                 "policy", "policy_digest", "zone_name", "zone_kept", "repo_mode", "notes"}
 STATUSES = {"succeeded", "failed", "timed_out", "out_of_memory", "killed", "cancelled", "runtime_error"}
 
 

@@ -165,6 +165,8 @@ class FakeRauha final : public schema::Rauha::Server {
     if (params.hasStderr()) err = params.getStderr();
     if (request.getStdin()) context.getResults().setStdin(kj::heap<InputServer>(kj::addRef(*state)));
     context.getResults().setTask(kj::heap<HandleServer>(kj::addRef(*state)));
+    context.getResults().setTaskId(kFakeTask);
+    context.getResults().setZoneId("zone_00000000000000000000");
     auto* raw = state.get();
     raw->work = play(kj::mv(state), kj::mv(out), kj::mv(err), str(request.getImage())).promise().eagerlyEvaluate([](kj::Exception&&) {});
     tasks_.add(kj::addRef(*raw));

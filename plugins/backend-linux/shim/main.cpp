@@ -9,6 +9,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <cerrno>
+#include <cstdio>
 #include <cstring>
 #include <memory>
 
@@ -104,6 +106,11 @@ int serve(rauha::shim::Decisions decisions) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  // Nobody but the backend starts it, with what it needs in descriptors.
+  if (::fcntl(kBoundaryFd, F_GETFD) < 0 && errno == EBADF) {
+    std::fputs("rauha-shim is started by rauhad, one for each zone; it takes no options and does nothing by itself\n", stderr);
+    return 125;
+  }
   try {
     shedSurroundings();
     auto decisions = rauha::shim::readBoundary(kBoundaryFd);

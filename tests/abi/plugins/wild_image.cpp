@@ -196,6 +196,15 @@ class WildImages {
     close(pair[1]);
     return 0;
   }
+  // EINVAL as long as there is another thread: in the control, the one that ran create() may still be ending.
+  static int newUserNamespace() {
+    int error = EINVAL;
+    for (int i = 0; i < 1000 && error == EINVAL; ++i) {
+      error = errnoOf(unshare(CLONE_NEWUSER));
+      if (error == EINVAL) usleep(10'000);
+    }
+    return error;
+  }
   static int sharedMemory() {
     void* at = mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (at == MAP_FAILED) return errno;
@@ -220,7 +229,7 @@ class WildImages {
                       : closing(open(device.c_str(), O_RDONLY | O_CLOEXEC));
          }},
         {"mount", [] { return letThrough(::mount("none", "/nowhere", "tmpfs", 0, nullptr), ENOENT); }},
-        {"userns", [] { return errnoOf(unshare(CLONE_NEWUSER)); }},
+        {"userns", [] { return newUserNamespace(); }},
         {"netns", [] { return errnoOf(unshare(CLONE_NEWNET)); }},
         {"fork",
          [] {

@@ -179,8 +179,10 @@ TEST_F(ZoneServiceTest, WhatWasNotRecordedIsNotCalledMissing) {
   r.policyToml = policy::builtinPolicyToml("standard");
   store_.insertZone(r);
   wait(zones_.reconcile());
-  for (const auto& layer : zones_.find("old")->posture.layers)
-    if (layer.name != "enforcer") EXPECT_EQ(layer.reason, "not recorded when the zone was made") << layer.name;
+  for (const auto& layer : zones_.find("old")->posture.layers) {
+    if (layer.name == "enforcer") continue;
+    EXPECT_EQ(layer.reason, "not recorded when the zone was made") << layer.name;
+  }
   wait(zones_.destroy(r.id));
 }
 

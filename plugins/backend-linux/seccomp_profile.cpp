@@ -105,6 +105,30 @@ void refuseUnknown(const std::vector<std::string>& names) {
       throw Error("policy", Code::invalid, "unknown system call \"" + name + "\"", "names are those of syscalls(2)", name);
 }
 
+// Two names of one operation: the second takes the first one's arguments as a struct, or with flags. Who denies the first means both.
+struct SecondName {
+  const char *denied, *second;
+};
+constexpr SecondName kSecondNames[] = {{"clone", "clone3"},       {"openat", "openat2"},     {"faccessat", "faccessat2"},
+                                       {"fchmodat", "fchmodat2"}, {"renameat", "renameat2"}, {"epoll_pwait", "epoll_pwait2"}};
+
+// What `deny` takes along without naming it. A call that `allow` names stays. Refused with ENOSYS, so that the C library falls back to the
+// first name, and its caller sees that one's EPERM.
+std::set<std::string> secondNames(const SeccompRequest& request) {
+  const auto names = [](const std::vector<std::string>& list, const char* name) {
+    return std::find(list.begin(), list.end(), name) != list.end();
+  };
+  std::set<std::string> out;
+  const auto take = [&](const std::string& name) {
+    if (!names(request.allow, name.c_str()) && !names(request.deny, name.c_str())) out.insert(name);
+  };
+  for (const SecondName& s : kSecondNames)
+    if (names(request.deny, s.denied)) take(s.second);
+  // It does other calls' work in the kernel, where no filter sees it.
+  if (!request.deny.empty()) eachName("io_uring_setup io_uring_enter io_uring_register", take);
+  return out;
+}
+
 std::set<std::string> admitted(const SeccompRequest& request) {
   std::set<std::string> out;
   auto take = [&](const std::string& name) { out.insert(name); };
@@ -113,6 +137,7 @@ std::set<std::string> admitted(const SeccompRequest& request) {
     if (!group.privilegedOnly && has(request.capabilities, group.capability)) eachName(group.calls.names, take);
   for (const std::string& name : request.allow) out.insert(name);
   for (const std::string& name : request.deny) out.erase(name);
+  for (const std::string& name : secondNames(request)) out.erase(name);
   return out;
 }
 
@@ -155,11 +180,12 @@ void addPersonality(Filter& filter) {
 
 std::string compileStandard(const SeccompRequest& request) {
   Filter filter(errnoAction(EPERM));
-  const std::set<std::string> names = admitted(request), denied(request.deny.begin(), request.deny.end());
+  const std::set<std::string> names = admitted(request), denied(request.deny.begin(), request.deny.end()), second = secondNames(request);
   for (const std::string& name : names) filter.add(kAllow, name);
   eachName(hiddenCalls(), [&](const std::string& name) {
-    if (!names.contains(name)) filter.add(errnoAction(ENOSYS), name);
+    if (!names.contains(name) && !second.contains(name)) filter.add(errnoAction(ENOSYS), name);
   });
+  for (const std::string& name : second) filter.add(errnoAction(ENOSYS), name);
   // Threads and processes, but no namespaces: a user namespace would open the kernel's root-only code to the zone.
   for (const char* name : {"clone", "unshare"})
     if (!names.contains(name) && !denied.contains(name))
@@ -185,6 +211,8 @@ std::string compilePrivileged(const SeccompRequest& request) {
   for (const std::string& name : request.allow) refused.erase(name);
   refused.insert(request.deny.begin(), request.deny.end());
   for (const std::string& name : refused) filter.add(errnoAction(EPERM), name);
+  for (const std::string& name : secondNames(request))
+    if (!refused.contains(name)) filter.add(errnoAction(ENOSYS), name);
   Prologue prologue;
   prologue.refuseNewCalls = prologue.checkSockets = false;
   return withPrologue(std::move(prologue), filter);

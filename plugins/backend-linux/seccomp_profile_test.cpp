@@ -333,6 +333,21 @@ TEST(SeccompProfile, PrivilegedZonesAreWideButNotTheKernel) {
   EXPECT_EQ(privileged({CAP_SYS_ADMIN})("bpf"), kAllowed);
 }
 
+// What `deny` refuses must not be had under another name.
+TEST(SeccompProfile, DenyTakesTheSameOperationsOtherNamesAlong) {
+  const Program p = privileged({}, {"mkdir", "mkdirat"});
+  for (const char* name : {"mkdir", "mkdirat"}) EXPECT_EQ(p(name), kEperm) << name;
+  for (const char* name : {"io_uring_setup", "io_uring_enter", "io_uring_register"}) EXPECT_EQ(p(name), kEnosys) << name;
+  EXPECT_EQ(p("clone3"), kAllowed);
+  EXPECT_EQ(privileged({}, {"clone"})("clone3"), kEnosys);
+  EXPECT_EQ(privileged({}, {"clone", "clone3"})("clone3"), kEperm);
+  EXPECT_EQ(privileged({}, {"openat"})("openat2"), kEnosys);
+  EXPECT_EQ(Program{compileFilter({{}, {"mkdir"}, {"io_uring_setup"}, true})}("io_uring_setup"), kAllowed) << "named by allow";
+  for (const auto& [first, second] :
+       {std::pair{"openat", "openat2"}, std::pair{"renameat", "renameat2"}, std::pair{"fchmodat", "fchmodat2"}})
+    EXPECT_EQ(Program{compileFilter({{}, {first}, {}, false})}(second), kEnosys) << second;
+}
+
 TEST(SeccompProfile, NoSetUserIdBits) {
   const Program p{compileNoSuidFilter()};
   for (const uint64_t bit : {04000, 02000, 06755}) {

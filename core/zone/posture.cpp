@@ -97,8 +97,13 @@ void addProcessLayers(Posture& posture, schema::Layers::Reader layers) {
   posture.processKnown = true;
   auto& seccomp = layerOf(posture, "seccomp");
   posture.seccomp = layers.getSeccomp() ? "filter of " + std::to_string(layers.getSeccompRules()) + " instructions" : "none";
-  seccomp = {"seccomp", layers.getSeccomp() ? LayerState::full : LayerState::missing, posture.seccomp,
-             layers.getSeccomp() ? "" : "no filter was loaded", ""};
+  // The agent knows that a filter was loaded, the backend how much that filter is: the weaker of both counts.
+  if (!layers.getSeccomp())
+    seccomp = {"seccomp", LayerState::missing, posture.seccomp, "no filter was loaded", ""};
+  else if (seccomp.state == LayerState::partial)
+    seccomp.detail = posture.seccomp;
+  else
+    seccomp = {"seccomp", LayerState::full, posture.seccomp, "", ""};
   posture.landlockAbi = layers.getLandlockAbi();
   auto& landlock = layerOf(posture, "landlock");
   const bool armed = posture.landlockAbi > 0, byPolicy = posture.userNamespace == "host";
@@ -140,8 +145,10 @@ void checkRequired(const Posture& posture, schema::Policy::Reader policy, const 
     if (onlyBoundary && ofProcess(name)) continue;
     const auto it = std::find_if(posture.layers.begin(), posture.layers.end(), [&](const Layer& l) { return l.name == name; });
     if (it != posture.layers.end() && it->state == LayerState::full) continue;
-    // An older Landlock is armed as a whole and shown as weaker; requiring the layer does not require the newest kernel.
-    if (name == "landlock" && it != posture.layers.end() && it->state == LayerState::partial) continue;
+    // An older Landlock is armed as a whole and shown as weaker; requiring the layer does not require the newest kernel. The wide filter of
+    // a privileged zone is that type's own choice.
+    const bool partial = it != posture.layers.end() && it->state == LayerState::partial;
+    if (partial && (name == "landlock" || (name == "seccomp" && policy.getType() == schema::ZoneType::PRIVILEGED))) continue;
     if (std::find(waived.begin(), waived.end(), name) != waived.end()) continue;
     const std::string why = it == posture.layers.end() || it->reason.empty() ? "it is not armed" : it->reason;
     throw Error("policy", Code::unsupported,

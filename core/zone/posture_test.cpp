@@ -56,6 +56,26 @@ TEST_F(PostureTest, ProcessLayersAreCheckedOnceTheyAreKnown) {
   checkRequired(posture, policy_.asReader(), {}, false);
 }
 
+// The backend says how much the filter is, the agent only that there is one.
+TEST_F(PostureTest, AWideFilterStaysPartialWhenItIsLoaded) {
+  require("seccomp");
+  Posture posture = boundary({{"seccomp", LayerState::partial, "list", "privileged zones get a wide list", "use another type"}});
+  capnp::MallocMessageBuilder message;
+  auto layers = message.initRoot<schema::Layers>();
+  layers.setSeccomp(true);
+  layers.setSeccompRules(90);
+  addProcessLayers(posture, layers.asReader());
+  EXPECT_EQ(posture.layers[1].name, "seccomp");
+  EXPECT_EQ(posture.layers[1].state, LayerState::partial);
+  EXPECT_EQ(posture.layers[1].detail, "filter of 90 instructions");
+  EXPECT_THROW(checkRequired(posture, policy_.asReader(), {}, false), Error);
+  policy_.setType(schema::ZoneType::PRIVILEGED);
+  checkRequired(posture, policy_.asReader(), {}, false);
+  layers.setSeccomp(false);
+  addProcessLayers(posture, layers.asReader());
+  EXPECT_THROW(checkRequired(posture, policy_.asReader(), {}, false), Error);
+}
+
 TEST_F(PostureTest, OlderLandlockIsWeakerButArmed) {
   require("landlock");
   for (const unsigned abi : {0u, 2u, 7u}) {

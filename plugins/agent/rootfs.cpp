@@ -152,7 +152,19 @@ void RootBuilder::mountOverlay() {
   rootMount_ = sys::openat2(staging_.get(), "m", O_PATH | O_DIRECTORY, 0, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS, "open the root");
 }
 
+// A link of the image may make a mount's target the root itself. What is mounted there would lie over the new root.
+void RootBuilder::refuseRoot(const UniqueFd& target, const std::string& what) const {
+  struct statx root = {}, there = {};
+  constexpr unsigned kWanted = STATX_INO | STATX_MNT_ID;
+  if (::statx(rootMount_.get(), "", AT_EMPTY_PATH, kWanted, &root) != 0 || ::statx(target.get(), "", AT_EMPTY_PATH, kWanted, &there) != 0)
+    throwErrno(kClass, "stat the place of " + what);
+  if (root.stx_mnt_id == there.stx_mnt_id && root.stx_ino == there.stx_ino)
+    throw Error("image", Code::invalid, "in this image, the place where " + what + " is to be mounted leads to the root \"/\" itself",
+                "replace that symbolic link of the image by a directory", what);
+}
+
 void RootBuilder::attach(UniqueFd mount, const UniqueFd& target, const std::string& what, bool writable) {
+  refuseRoot(target, what);
   sys::attachMount(mount.get(), target.get(), "mount " + what);
   if (writable && plan_.readOnlyRoot) writable_.push_back(std::move(mount));
 }

@@ -85,6 +85,7 @@ class RootBuilder final {
   void stage(const char* name);
   UniqueFd tmpfs(uint64_t bytes, const char* mode, uint32_t uid, uint32_t gid, unsigned attributes, const std::string& what) const;
   void attach(UniqueFd mount, const UniqueFd& target, const std::string& what, bool writable);
+  void refuseRoot(const UniqueFd& target, const std::string& what) const;
 
   const Zone& zone_;
   const RootPlan& plan_;

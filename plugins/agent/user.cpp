@@ -111,16 +111,27 @@ void checkRange(uint32_t id, const char* what, uint32_t maxId) {
                 std::string(what) + " " + std::to_string(id) + " does not exist in the zone, the highest is " + std::to_string(maxId));
 }
 
+void requireRegular(int fd, const char* path) {
+  struct stat st;
+  if (::fstat(fd, &st) != 0 || !S_ISREG(st.st_mode))
+    throw Error(kClass, Code::denied, std::string("the zone's ") + path + " is not a regular file", "repair the image", path);
+}
+
 std::string readAccountFile(int rootFd, const char* path) {
-  // O_NONBLOCK: the image may have put a FIFO there.
-  UniqueFd fd(sys::openat2Raw(rootFd, path, O_RDONLY | O_NONBLOCK | O_NOCTTY, 0, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS));
+  // This is read with the host's rights, before anything is masked: the root's own file system and nothing that is mounted in it, or a link
+  // of the image would have /proc and /sys read. Looked at before it is opened (opening can do things, too); O_NONBLOCK for a FIFO.
+  constexpr uint64_t kOwn = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV;
+  UniqueFd seen(sys::openat2Raw(rootFd, path, O_PATH, 0, kOwn));
+  if (seen) requireRegular(seen.get(), path);
+  UniqueFd fd(seen ? sys::openat2Raw(rootFd, path, O_RDONLY | O_NONBLOCK | O_NOCTTY, 0, kOwn) : -1);
   if (!fd) {
     if (errno == ENOENT || errno == ENOTDIR || errno == ELOOP) return {};
+    if (errno == EXDEV)
+      throw Error(kClass, Code::denied, std::string("the zone's ") + path + " leads out of the image, into another file system",
+                  "replace that link of the image by a file", path);
     throwErrno(kClass, std::string("open the zone's ") + path);
   }
-  struct stat st;
-  if (::fstat(fd.get(), &st) != 0 || !S_ISREG(st.st_mode))
-    throw Error(kClass, Code::denied, std::string("the zone's ") + path + " is not a regular file");
+  requireRegular(fd.get(), path);
   return readAll(fd.get(), path, kMaxAccountFile);
 }
 

@@ -539,6 +539,25 @@ def test_image_with_a_hostile_user_file(rauha, tmp_path, name, kind):
         assert result.seconds < patient(10), result.explain("it took long")
 
 
+def test_user_file_that_leads_out_of_the_image(rauha, tmp_path):
+    """It is read with the host's rights before anything is masked: a link into /proc must not be followed."""
+    path = Image([item for item in busybox_layer() if item[0].name != "etc/passwd"], Env=["PATH=/bin"]).directory(tmp_path / "tree")
+    for target in ("/proc/version", "../proc/self/status", "/sys/kernel/mm/transparent_hugepage/enabled", "/dev/null"):
+        (path / "etc/passwd").unlink(missing_ok=True)
+        (path / "etc/passwd").symlink_to(target)
+        rauha.sandbox("/bin/true", image=f"dir:{path}", options=["--user", "nobody"]).refused(125, "image", "denied", "out of the image")
+
+
+@pytest.mark.parametrize("target", ["tmp", "workspace"])
+def test_mount_point_that_leads_to_the_root(rauha, tmp_path, target):
+    path = Image([item for item in busybox_layer() if item[0].name.split("/")[0] != target], Env=["PATH=/bin"]).directory(tmp_path / "tree")
+    (path / target).symlink_to("/")
+    repo = tmp_path / "repo"
+    repo.mkdir()
+    result = rauha.sandbox("/bin/true", image=f"dir:{path}", options=["--repo-path", str(repo), "--repo-mode", "ro"])
+    result.refused(125, "image", "invalid", f"/{target}")
+
+
 def layer_image(tmp_path, *entries):
     return f"oci:{Image(busybox_layer(), list(entries), Env=['PATH=/bin']).oci(tmp_path / 'oci')}"
 

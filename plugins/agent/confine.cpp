@@ -62,18 +62,42 @@ constexpr const char* kNames[] = {"chown",
                                   "bpf",
                                   "checkpoint_restore"};
 
+// Every limit that the policy does not set has one value, whatever the daemon was started with: a task behaves the same everywhere, and
+// gets none of the daemon's allowances. What control groups bound (memory, processes, time) is not bounded here again.
+struct FixedLimit {
+  int resource;
+  const char* name;
+  uint64_t soft, hard;
+};
+constexpr uint64_t kNone = RLIM_INFINITY;
+constexpr FixedLimit kFixedLimits[] = {{RLIMIT_AS, "address space", kNone, kNone},
+                                       {RLIMIT_CPU, "processor seconds", kNone, kNone},
+                                       {RLIMIT_DATA, "data segment", kNone, kNone},
+                                       {RLIMIT_FSIZE, "file size", kNone, kNone},
+                                       {RLIMIT_LOCKS, "file locks", kNone, kNone},
+                                       {RLIMIT_MEMLOCK, "locked memory", 8u << 20, 8u << 20},
+                                       {RLIMIT_MSGQUEUE, "message queue bytes", 819200, 819200},
+                                       {RLIMIT_NICE, "nice ceiling", 0, 0},
+                                       {RLIMIT_NPROC, "processes of the user", kNone, kNone},
+                                       {RLIMIT_RSS, "resident memory", kNone, kNone},
+                                       {RLIMIT_RTPRIO, "real-time priority", 0, 0},
+                                       {RLIMIT_RTTIME, "real-time microseconds", kNone, kNone},
+                                       {RLIMIT_SIGPENDING, "pending signals", 16384, 16384},
+                                       {RLIMIT_STACK, "stack", 8u << 20, kNone}};
+
 void check(int result, const char* what) {
   if (result < 0) throwErrno(kClass, what);
 }
 
-void limit(int resource, const char* name, uint64_t wanted, Armed& armed) {
+void limit(int resource, const char* name, uint64_t soft, uint64_t wanted, Armed& armed) {
   struct rlimit now;
   check(::getrlimit(static_cast<__rlimit_resource_t>(resource), &now), "getrlimit");
-  struct rlimit next = {wanted, wanted};
+  struct rlimit next = {soft, wanted};
   if (::setrlimit(static_cast<__rlimit_resource_t>(resource), &next) == 0) return;
   if (errno != EPERM) throwErrno(kClass, std::string("set the limit ") + name);
   // Without CAP_SYS_RESOURCE a hard limit cannot be raised: as high as it goes.
-  next.rlim_cur = next.rlim_max = std::min<uint64_t>(now.rlim_max, wanted);
+  next.rlim_max = std::min<uint64_t>(now.rlim_max, wanted);
+  next.rlim_cur = std::min<uint64_t>(soft, next.rlim_max);
   check(::setrlimit(static_cast<__rlimit_resource_t>(resource), &next), "set a limit");
   armed.notes.push_back(std::string(name) + " is " + std::to_string(next.rlim_max) + ", asked for " + std::to_string(wanted) +
                         ": the agent may not raise it");
@@ -108,12 +132,11 @@ std::string capabilityName(unsigned number) { return number < std::size(kNames) 
 
 void setLimits(const Zone& zone, Armed& armed) {
   if (!sys::resetOomScoreRaw()) throwErrno(kClass, "reset the out-of-memory score");
-  limit(RLIMIT_NOFILE, "open_files", zone.openFiles, armed);
+  limit(RLIMIT_NOFILE, "open_files", zone.openFiles, zone.openFiles, armed);
   // Where core_pattern is a program of the host's, the kernel asks no limit but this one: 1 starts none, 0 would.
-  limit(RLIMIT_CORE, "core_bytes", zone.coreBytes == 0 ? 1 : zone.coreBytes, armed);
-  // The agent's parent may run with a real-time or memory-lock allowance; a task has none.
-  limit(RLIMIT_RTPRIO, "real-time priority", 0, armed);
-  limit(RLIMIT_MSGQUEUE, "message queue bytes", 819200, armed);
+  const uint64_t core = zone.coreBytes == 0 ? 1 : zone.coreBytes;
+  limit(RLIMIT_CORE, "core_bytes", core, core, armed);
+  for (const FixedLimit& l : kFixedLimits) limit(l.resource, l.name, l.soft, l.hard, armed);
 }
 
 void becomeUser(const Zone& zone, const User& user, Armed& armed) {

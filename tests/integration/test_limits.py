@@ -299,10 +299,15 @@ def test_stopped_processes_do_not_outlive_the_timeout(rauha):
 def test_limits_are_not_visible_as_writable(rauha, policy_file):
     script = """
 import json, resource
-print(json.dumps({name: resource.getrlimit(getattr(resource, name)) for name in ("RLIMIT_NOFILE", "RLIMIT_CORE", "RLIMIT_MEMLOCK", "RLIMIT_RTPRIO", "RLIMIT_NICE")}))
+print(json.dumps({name: resource.getrlimit(getattr(resource, name)) for name in ("RLIMIT_NOFILE", "RLIMIT_CORE", "RLIMIT_MEMLOCK", "RLIMIT_RTPRIO", "RLIMIT_NICE", "RLIMIT_SIGPENDING",
+    "RLIMIT_STACK", "RLIMIT_FSIZE", "RLIMIT_CPU", "RLIMIT_NPROC", "RLIMIT_AS")}))
 """
     limits = json.loads(rauha.sandbox(*PYTHON, script, options=policy_file(resources={"open_files": 512})).task("succeeded", 0)["stdout"])
     assert limits["RLIMIT_NOFILE"] == [512, 512] and limits["RLIMIT_RTPRIO"][1] == 0, limits
+    # Fixed values, whatever the daemon itself was given.
+    assert limits["RLIMIT_MEMLOCK"] == [8 << 20, 8 << 20] and limits["RLIMIT_SIGPENDING"] == [16384, 16384] and limits["RLIMIT_NICE"] == [0, 0], limits
+    assert limits["RLIMIT_STACK"] == [8 << 20, -1], limits
+    assert all(limits[name] == [-1, -1] for name in ("RLIMIT_FSIZE", "RLIMIT_CPU", "RLIMIT_NPROC", "RLIMIT_AS")), limits
 
 
 def test_neighbours_have_their_own_limits(rauha, policy_file):

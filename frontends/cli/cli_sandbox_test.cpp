@@ -3,6 +3,7 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <filesystem>
 
 #include "frontends/cli/testing/program.h"
@@ -205,6 +206,30 @@ TEST_F(SandboxJson, secondInterruptKillsThirdGivesUp) {
   program.signal(SIGTERM);
   checked(program.finish(), 143, "cancelled");
   EXPECT_TRUE(daemonNoted("handle dropped"));
+}
+
+// A stopped daemon takes nothing: whoever wants to leave can.
+TEST_F(SandboxJson, aSilentDaemonIsNotWaitedFor) {
+  using Clock = std::chrono::steady_clock;
+  for (const bool twice : {true, false}) {
+    Program program(program_, spec(sandbox({"--user", twice ? "twice" : "once"}, {"hang"})));
+    ASSERT_TRUE(daemonNoted(twice ? "user=twice" : "user=once"));
+    const pid_t daemon = std::stoi(readFile(root_ + "/run/fake-pid"));
+    ASSERT_EQ(kill(daemon, SIGSTOP), 0);
+    const auto begin = Clock::now();
+    program.signal(SIGTERM);
+    if (twice) {
+      usleep(200'000);  // two signals at once would be one
+      program.signal(SIGTERM);
+    }
+    const auto document = checked(program.finish(), 143, "cancelled");
+    const auto took = Clock::now() - begin;
+    EXPECT_EQ(kill(daemon, SIGCONT), 0);
+    EXPECT_NE(document["notes"].dump().find("the daemon is silent"), std::string::npos) << document.dump();
+    if (!twice) {
+      EXPECT_GE(took, std::chrono::milliseconds(4500)) << "it is given its time";
+    }
+  }
 }
 
 TEST_F(SandboxJson, interruptWhileTheDaemonStarts) {

@@ -63,8 +63,9 @@ class LocalResult final {
     writeError(result_.initError(), error);
     return result_.asReader();
   }
-  schema::TaskResult::Reader cancelled() {
+  schema::TaskResult::Reader cancelled(const char* note = nullptr) {
     result_.setStatus(schema::TaskStatus::CANCELLED);
+    if (note != nullptr) result_.initNotes(1).set(0, note);
     return result_.asReader();
   }
 
@@ -182,9 +183,12 @@ struct Session {
   Signals& signals;
   int64_t startedNs;
 
-  int giveUp() const {
+  int giveUp(bool silent) const {
     LocalResult local(invocation, &options, startedNs);
-    return report(local.cancelled(), options.json, signals.ending());
+    const char* note =
+        silent ? "cancelled, the daemon is silent: it did not take the cancel, the task ends when it goes on; see `rauha daemon status`"
+               : nullptr;
+    return report(local.cancelled(note), options.json, signals.ending());
   }
 
   // One connection's worth. Nothing: the daemon left before it looked at our request, try again.
@@ -210,7 +214,7 @@ struct Session {
       return status;
     }
     KJ_IF_MAYBE (response, result) return report(response->getResult(), options.json, signals.ending());
-    return giveUp();
+    return giveUp(run.silent());
   }
 
   int execute(const SandboxInputs& inputs) const {

@@ -14,6 +14,8 @@ namespace {
 
 constexpr size_t kChunk = 64 * 1024;
 constexpr size_t kRequestLimit = 1 << 20;
+// A daemon answers a cancel at once, whatever the task does with it. One that has not for this long is stopped or hangs.
+constexpr auto kSilence = 5 * kj::SECONDS;
 // After the result, the daemon's sinks should have ended; this long without a byte means that they will not.
 constexpr auto kIdle = 200 * kj::MILLISECONDS;
 
@@ -209,17 +211,26 @@ void SandboxRun::onSignal(int number) {
     case 1:
       return cancel(number);
     case 2:
+      if (unheard_ > 0) return leaveSilent();
       return cancel(SIGKILL);
     default:
       givenUp_.fulfiller->fulfill();
   }
 }
 
+void SandboxRun::leaveSilent() {
+  silent_ = true;
+  givenUp_.fulfiller->fulfill();
+}
+
 void SandboxRun::cancel(int number) {
   KJ_IF_MAYBE (task, task_) {
     auto call = task->cancelRequest();
     call.setSignal(number);
-    background(call.send().ignoreResult());
+    ++unheard_;
+    auto heard = call.send().ignoreResult().then([this]() { --unheard_; });
+    auto silence = io_.provider->getTimer().afterDelay(kSilence).then([this]() { leaveSilent(); });
+    background(heard.exclusiveJoin(kj::mv(silence)));
   }
 }
 

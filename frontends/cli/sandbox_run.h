@@ -2,7 +2,8 @@
 // One sandbox task over one connection: the request, the streams in both directions, the signals, and the result.
 //
 // Signals: the first that asks us to end cancels the task with that signal and waits for its result; the second kills it; the third gives
-// up waiting. A reader of our standard output that goes away cancels it too. Standard input is read only after the daemon has taken the
+// up waiting. A daemon that does not even take the cancel is not waited for: five seconds after the first, not at all after the second. A
+// reader of our standard output that goes away cancels it too. Standard input is read only after the daemon has taken the
 // request, and no longer than the task runs.
 //
 // Owner: sandbox_command. Thread: the event loop's. Must be destroyed before its connection.
@@ -40,13 +41,15 @@ class SandboxRun final {
   SandboxRun(kj::AsyncIoContext& io, Connection& connection, const SandboxOptions& options, const SandboxInputs& inputs, Signals& signals);
   ~SandboxRun();
 
-  // The result; nothing when the third signal came first. Exceptions of the RPC system pass through.
+  // The result; nothing when the third signal came first, or the daemon is silent. Exceptions of the RPC system pass through.
   kj::Maybe<Result> run();
   // Did the daemon take the request? Then it must not be sent again.
   bool accepted() const noexcept { return accepted_; }
   // Empty until then.
   const std::string& taskId() const noexcept { return taskId_; }
   const std::string& zoneId() const noexcept { return zoneId_; }
+  // Did it leave because the daemon did not take a cancel?
+  bool silent() const noexcept { return silent_; }
 
  private:
   struct Sink;
@@ -58,6 +61,7 @@ class SandboxRun final {
   Task<void> watchSignals();
   void onSignal(int number);
   void cancel(int number);
+  void leaveSilent();
   void readerGone();
   void watchReader();
   schema::ByteSink::Client sinkFor(std::shared_ptr<Sink>& sink, int fd);
@@ -76,8 +80,8 @@ class SandboxRun final {
   kj::Own<kj::UnixEventPort::FdObserver> signalObserver_;
   kj::Maybe<schema::TaskHandle::Client> task_;
   kj::Maybe<Result> result_;
-  int endings_ = 0;
-  bool accepted_ = false;
+  int endings_ = 0, unheard_ = 0;  // signals; cancels without an answer
+  bool accepted_ = false, silent_ = false;
   std::string taskId_, zoneId_;
   kj::PromiseFulfillerPair<void> givenUp_;
   kj::Promise<void> input_, signalLoop_, goneLoop_;

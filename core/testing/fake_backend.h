@@ -5,6 +5,7 @@
 // Threads: the backend's calls come on workers; everything scripted is set before they do.
 
 #include <capnp/rpc-twoparty.h>
+#include <fcntl.h>
 #include <kj/async-io.h>
 #include <kj/io.h>
 #include <schemas/agent.capnp.h>
@@ -22,6 +23,7 @@
 #include "core/base/schema_error.h"
 #include "core/plugin/backend.h"
 #include "core/plugin/image_source.h"
+#include "core/zone/agent_client.h"
 
 namespace rauha::testing {
 
@@ -38,6 +40,9 @@ struct AgentScript {
   bool leavesChild = false;     // a signal ends it, but a child of it holds its output until killAll
   bool seccomp = true;
   bool hangs = false;  // answers nothing more, as a stopped shim
+  bool freezeFails = false;
+  std::string layer;          // directory: the writable layer of the repository; empty: there is none
+  std::vector<bool> freezes;  // what was asked, in order
 };
 
 class FakeProcess final : public schema::Process::Server {
@@ -109,7 +114,7 @@ class FakeProcess final : public schema::Process::Server {
 
 class FakeAgent final : public schema::Agent::Server {
  public:
-  explicit FakeAgent(const AgentScript& script) : script_(script) {}
+  explicit FakeAgent(AgentScript& script) : script_(script) {}
   kj::Promise<void> hello(HelloContext) override { return script_.hangs ? kj::Promise<void>(kj::NEVER_DONE) : kj::READY_NOW; }
   kj::Promise<void> create(CreateContext context) override {
     if (script_.hangs) return kj::NEVER_DONE;
@@ -134,9 +139,24 @@ class FakeAgent final : public schema::Agent::Server {
     return kj::READY_NOW;
   }
   kj::Promise<void> usage(UsageContext) override { return kj::READY_NOW; }
+  kj::Promise<void> freeze(FreezeContext context) override {
+    if (script_.hangs) return kj::NEVER_DONE;
+    const bool frozen = context.getParams().getFrozen();
+    script_.freezes.push_back(frozen);
+    if (frozen && script_.freezeFails) return KJ_EXCEPTION(FAILED, "processes are still running");
+    return kj::READY_NOW;
+  }
+  kj::Promise<void> writableLayer(WritableLayerContext context) override {
+    UniqueFd layer(open(script_.layer.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (!layer) throwErrno("test", "open the layer");
+    context.getResults().setLayer(kj::heap<DescriptorServer>(std::move(layer)));
+    context.getResults().setRunUid(1879048192);
+    context.getResults().setRunGid(1879048192);
+    return kj::READY_NOW;
+  }
 
  private:
-  const AgentScript& script_;
+  AgentScript& script_;
   FakeProcess* process_ = nullptr;  // lives as long as core holds the capability, which is as long as the task
 };
 
@@ -212,11 +232,11 @@ class FakeBackend final : public plugin::Backend {
 
  private:
   struct Server {
-    kj::Own<kj::AsyncIoStream> stream;
+    kj::Own<kj::AsyncCapabilityStream> stream;
     capnp::TwoPartyVatNetwork network;
     capnp::RpcSystem<capnp::rpc::twoparty::VatId> rpc;
-    Server(kj::Own<kj::AsyncIoStream> s, capnp::Capability::Client agent)
-        : stream(kj::mv(s)), network(*stream, capnp::rpc::twoparty::Side::SERVER), rpc(capnp::makeRpcServer(network, kj::mv(agent))) {}
+    Server(kj::Own<kj::AsyncCapabilityStream> s, capnp::Capability::Client agent)
+        : stream(kj::mv(s)), network(*stream, 4, capnp::rpc::twoparty::Side::SERVER), rpc(capnp::makeRpcServer(network, kj::mv(agent))) {}
   };
   class Inside {
    public:
@@ -242,7 +262,8 @@ class FakeBackend final : public plugin::Backend {
     int ends[2];
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) != 0) throwErrno("backend", "socketpair");
     executor_.executeSync([&] {
-      servers_[id] = std::make_unique<Server>(io_.lowLevelProvider->wrapSocketFd(kj::AutoCloseFd(ends[1])), kj::heap<FakeAgent>(script));
+      servers_[id] =
+          std::make_unique<Server>(io_.lowLevelProvider->wrapUnixSocketFd(kj::AutoCloseFd(ends[1])), kj::heap<FakeAgent>(script));
     });
     return UniqueFd(ends[0]);
   }

@@ -40,6 +40,47 @@ TEST_F(EnforcementTest, AZoneIsKnownWithItsPolicyBeforeItIsReadyAndForgottenAfte
   expectNothingLeft();
 }
 
+// A kept zone was started under an enforcer; without it, nothing in it may go on.
+TEST_F(EnforcementTest, AKeptZoneThatIsNotGuardedAnyMoreIsStopped) {
+  store::ZoneRow row;
+  row.id = newId("zone");
+  row.name = "kept";
+  row.state = "ready";
+  row.policyToml = policy::builtinPolicyToml("standard");
+  store_.insertZone(row);
+  enforcer_.fail = {"register"};
+  wait(guarded_.reconcile());
+  EXPECT_EQ(backend_.script.freezes, std::vector<bool>{true});
+  EXPECT_EQ(guarded_.find("kept")->state, ZoneState::failed);
+  EXPECT_TRUE(emitted("zone.failed"));
+}
+
+TEST_F(EnforcementTest, AZoneThatCannotBeFrozenIsEndedInstead) {
+  store::ZoneRow row;
+  row.id = newId("zone");
+  row.name = "kept";
+  row.state = "ready";
+  row.policyToml = policy::builtinPolicyToml("standard");
+  store_.insertZone(row);
+  enforcer_.fail = {"register"};
+  backend_.script.freezeFails = true;
+  wait(guarded_.reconcile());
+  EXPECT_TRUE(guarded_.list().empty());
+  expectNothingLeft();
+}
+
+TEST_F(EnforcementTest, AnAdoptedZoneGoesOnOnceItIsGuardedAgain) {
+  store::ZoneRow row;
+  row.id = newId("zone");
+  row.name = "kept";
+  row.state = "failed";
+  row.policyToml = policy::builtinPolicyToml("standard");
+  store_.insertZone(row);
+  wait(guarded_.reconcile());
+  EXPECT_EQ(guarded_.find("kept")->state, ZoneState::ready);
+  EXPECT_EQ(backend_.script.freezes, std::vector<bool>{false});
+}
+
 TEST_F(EnforcementTest, WhatOnlyCountsIsNeverShownAsEnforcing) {
   for (const auto& [can, detail] : {std::pair{plugin::EnforcerCapabilities{plugin::EnforcerState::enforcing, false, true, 10, 1},
                                               "fake-enforcer: enforcing, audit only"},

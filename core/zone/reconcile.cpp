@@ -37,6 +37,33 @@ void ZoneService::restorePosture(Zone& zone, const store::ZoneRow& row, const pl
     if (layer.state == plugin::LayerState::missing) layer.reason = "not recorded when the zone was made";
 }
 
+// What runs in the zone was started under an enforcer, and must not go on without. Frozen it keeps its state, and can be deleted; where
+// nobody can freeze it, it is ended.
+Task<void> ZoneService::stopUnguarded(std::shared_ptr<Zone> zone) {
+  std::optional<Error> failure;
+  try {
+    if (zone->agent == nullptr) throw Error("zone", Code::io, "its shim cannot be reached");
+    auto call = zone->agent->agent().freezeRequest();
+    call.setFrozen(true);
+    auto freezing = answered(call.send().ignoreResult(), timer().afterDelay(kShimPatience));
+    co_await kj::mv(freezing);
+  } catch (...) {
+    failure = currentError("zone");
+  }
+  if (!failure) {
+    emitFailed(zone->id, zone->taskId, "zone " + zone->name + " is frozen",
+               "the enforcer does not guard it; delete the zone, or repair the enforcer and restart the daemon");
+    co_return;
+  }
+  emitFailed(zone->id, zone->taskId, "zone " + zone->name + " is ended",
+             "the enforcer does not guard it, and it could not be frozen: " + failure->text());
+  try {
+    co_await destroy(zone->id);
+  } catch (...) {
+    // Told by destroy(); the zone stays as failed.
+  }
+}
+
 Task<void> ZoneService::adopt(store::ZoneRow row) {
   auto zone =
       std::make_shared<Zone>(policy::parsePolicy(row.policyToml, row.policySource.empty() ? "the zone's record" : row.policySource));
@@ -49,6 +76,7 @@ Task<void> ZoneService::adopt(store::ZoneRow row) {
   zone->state = ZoneState::failed;
   zones_[zone->id] = zone;
   std::optional<Error> failure;
+  bool unguarded = enforcement_.configured();  // until the enforcer knows the zone
   try {
     auto connecting = workers_.runSerial(row.id, [this, id = row.id] { return backend_.connectZone(reconcileOptions(), id); });
     plugin::ZoneHandle handle = co_await kj::mv(connecting);
@@ -57,21 +85,32 @@ Task<void> ZoneService::adopt(store::ZoneRow row) {
     zone->idCount = handle.idCount;
     restorePosture(*zone, row, handle);
     zone->cgroup = std::move(handle.cgroup);
+    zone->agent = std::make_unique<AgentClient>(io_, std::move(handle.agent));
     co_await enforcement_.refresh();
     enforcement_.show(zone->posture);
     zone->posture.unsafePlugins = unsafePlugins_;
     zone->posture.plugins = plugins_;
     co_await enforcement_.arm(zone);
-    zone->agent = std::make_unique<AgentClient>(io_, std::move(handle.agent));
+    unguarded = false;
     // A stopped shim must not keep the daemon from starting.
     auto greeting = answered(zone->agent->agent().helloRequest().send().ignoreResult(), timer().afterDelay(kShimPatience));
     co_await kj::mv(greeting);
+    if (enforcement_.configured()) {
+      auto thaw = zone->agent->agent().freezeRequest();  // an earlier start may have found it without an enforcer
+      auto thawing = answered(thaw.send().ignoreResult(), timer().afterDelay(kShimPatience));
+      co_await kj::mv(thawing);
+    }
     zone->state = ZoneState::ready;
   } catch (...) {
     failure = currentError("zone");
   }
   if (failure) {
+    if (unguarded) {
+      auto stopping = stopUnguarded(zone);
+      co_await kj::mv(stopping);
+    }
     zone->agent = nullptr;
+    if (!zones_.contains(zone->id)) co_return;  // it is ended
     store_.setZoneState(zone->id, zoneStateName(ZoneState::failed));
     emitFailed(zone->id, zone->taskId, "zone " + zone->name + " could not be adopted", failure->text());
   } else {

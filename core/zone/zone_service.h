@@ -103,6 +103,7 @@ class ZoneService final : private kj::TaskSet::ErrorHandler {
   Task<void> build(std::shared_ptr<Zone> zone, ZoneRequest& request, Undo& undo);
   Task<void> takeDown(std::string id);
   Task<void> adopt(store::ZoneRow row);
+  Task<void> stopUnguarded(std::shared_ptr<Zone> zone);
   Task<void> reconcileEnforcer(std::vector<std::string> keep);
   Task<size_t> removeStrangers(std::vector<std::string> keep);
   void watch(std::shared_ptr<Zone> zone);

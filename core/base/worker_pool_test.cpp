@@ -18,6 +18,7 @@
 #include <thread>
 #include <vector>
 
+#include "core/base/bounded_run.h"
 #include "core/base/coro.h"
 #include "core/base/fd.h"
 
@@ -302,6 +303,37 @@ TEST_F(WorkerPoolTest, ThePoolMayGoBeforeItsAbandonedThread) {
   }
   gate.open();
   while (left == 0) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+}
+
+// A call into something that never answers: its caller is told, its key is refused, everybody else goes on.
+TEST(BoundedRun, WhatNeverReturnsIsGivenUp) {
+  auto io = kj::setupAsyncIo();
+  auto& timer = io.provider->getTimer();
+  int ends[2];
+  ASSERT_EQ(pipe2(ends, O_CLOEXEC), 0);
+  const UniqueFd reading(ends[0]);
+  UniqueFd writing(ends[1]);
+  WorkerPool pool(2, 16);
+  const Error late("repository", Code::deadline, "it does not answer");
+  const auto codeOf = [&](kj::Promise<int> promise) {
+    try {
+      promise.wait(io.waitScope);
+      return Code::none;
+    } catch (...) {
+      return currentError("test").code();
+    }
+  };
+  const auto block = [fd = reading.get()] {
+    char c;
+    return static_cast<int>(read(fd, &c, 1));
+  };
+  EXPECT_EQ(codeOf(runBounded(pool, timer, 50 * kj::MILLISECONDS, "one", late, block)), Code::deadline);
+  EXPECT_EQ(pool.counts().abandoned, 1u);
+  EXPECT_EQ(codeOf(runBounded(pool, timer, 1 * kj::MINUTES, "one", late, [] { return 1; })), Code::deadline) << "at once";
+  EXPECT_EQ(runBounded(pool, timer, 1 * kj::MINUTES, "two", late, [] { return 2; }).wait(io.waitScope), 2);
+  writing.reset();
+  while (pool.counts().abandoned > 0) timer.afterDelay(kj::MILLISECONDS).wait(io.waitScope);
+  EXPECT_EQ(runBounded(pool, timer, 1 * kj::MINUTES, "one", late, [] { return 3; }).wait(io.waitScope), 3);
 }
 
 }  // namespace

@@ -199,7 +199,8 @@ Task<void> Daemon::reconcileChanges() {
 }
 
 size_t Daemon::abandonedWorkers() const {
-  return workers_.counts().abandoned + imageWorkers_.counts().abandoned + tasks_.leaseWorkers().counts().abandoned;
+  return workers_.counts().abandoned + imageWorkers_.counts().abandoned + tasks_.leaseWorkers().counts().abandoned +
+         tasks_.clientWorkers().counts().abandoned;
 }
 
 void Daemon::requestShutdown(const char* reason) {

@@ -1,7 +1,5 @@
 #include "core/task/task_changes.h"
 
-#include <sys/stat.h>
-
 #include <atomic>
 
 #include "core/base/clock.h"
@@ -22,16 +20,14 @@ constexpr std::string_view kClass = "repository";
 
 }  // namespace
 
-TaskChanges::TaskChanges(const ChangeServices& services, std::string taskId, int repo, std::string repoPath, std::string from,
-                         const rpc::Peer& peer)
+TaskChanges::TaskChanges(const ChangeServices& services, std::string taskId, Repository repository, std::string from, const rpc::Peer& peer)
     : services_(services),
       taskId_(std::move(taskId)),
-      repoPath_(std::move(repoPath)),
+      repoPath_(std::move(repository.path)),
       from_(std::move(from)),
-      repo_(duplicate(repo)),
+      repo_(duplicate(repository.fd)),
       startedNs_(realNs()) {
-  struct stat st {};
-  if (fstat(repo_.get(), &st) != 0) throwErrno(kClass, "stat " + repoPath_);
+  const struct stat& st = repository.status;
   if (!S_ISDIR(st.st_mode)) throw Error(kClass, Code::invalid, repoPath_ + " is not a directory", "name a directory", repoPath_);
   device_ = st.st_dev;
   inode_ = st.st_ino;

@@ -8,6 +8,7 @@
 
 #include <schemas/agent.capnp.h>
 #include <schemas/task.capnp.h>
+#include <sys/stat.h>
 
 #include <memory>
 #include <optional>
@@ -32,8 +33,14 @@ struct ChangeServices {
 
 class TaskChanges final {
  public:
-  // repo: the tree as the client opened it; duplicated. from: a task id, or empty. Throws Error "repository".
-  TaskChanges(const ChangeServices& services, std::string taskId, int repo, std::string repoPath, std::string from, const rpc::Peer& peer);
+  // The tree as the client opened it, and what the kernel said about it. fd: duplicated.
+  struct Repository {
+    int fd;
+    std::string path;
+    struct stat status;
+  };
+  // from: a task id, or empty. Throws Error "repository".
+  TaskChanges(const ChangeServices& services, std::string taskId, Repository repository, std::string from, const rpc::Peer& peer);
 
   uint32_t ownerUid() const noexcept { return ownerUid_; }
   uint32_t ownerGid() const noexcept { return ownerGid_; }

@@ -1,7 +1,6 @@
 #include "core/task/task_run.h"
 
 #include <signal.h>
-#include <sys/stat.h>
 
 #include <algorithm>
 
@@ -79,7 +78,17 @@ void TaskRun::checkRepoMode() {
   if (!request.from.empty() && !overlay)
     throw Error("repository", Code::invalid, "a task can only go on from another one in repository mode overlay",
                 "leave --repo-mode out, or use --repo-mode overlay", request.from);
-  if (overlay) changes_.emplace(service_.changes_, request.id, request.repo.get(), request.repoPath, request.from, request.peer);
+}
+
+// What the kernel says about it is asked once, and never on this thread: the client may be the one who answers.
+Task<void> TaskRun::openRepository() {
+  const auto& request = task_->request;
+  if (!request.repo) co_return;
+  auto asking = service_.clientFiles_.stat(request.repo.get(), request.repoPath, request.peer.uid);
+  repository_ = co_await kj::mv(asking);
+  if (request.repoMode == schema::RepoMode::OVERLAY)
+    changes_.emplace(service_.changes_, request.id, TaskChanges::Repository{request.repo.get(), request.repoPath, *repository_},
+                     request.from, request.peer);
 }
 
 Task<void> TaskRun::prepare() {
@@ -87,6 +96,8 @@ Task<void> TaskRun::prepare() {
   if (request.argv.empty() || request.argv[0].empty())
     throw Error("usage", Code::invalid, "no command was given", "write it after --, as in: rauha sandbox --image host -- /bin/true");
   checkRepoMode();
+  auto opening = openRepository();
+  co_await kj::mv(opening);
   policy_ = request.policyToml.empty() ? policy::builtinPolicy("task") : policy::parsePolicy(request.policyToml, request.policySource);
   noteWarnings();
 
@@ -158,10 +169,8 @@ image::ContainerRequest TaskRun::containerRequest() {
     repository.gid = request.peer.gid;
     if (request.peer.uid == 0) {
       // Root runs tasks on other people's trees: the tree's owner is who the task should be.
-      struct stat st {};
-      if (fstat(request.repo.get(), &st) != 0) throwErrno("repository", "stat " + request.repoPath);
-      repository.uid = st.st_uid;
-      repository.gid = st.st_gid;
+      repository.uid = repository_->st_uid;
+      repository.gid = repository_->st_gid;
     }
     repository.directory = std::move(request.repo);
     out.repository = std::move(repository);

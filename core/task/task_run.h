@@ -4,6 +4,8 @@
 // Each stage is a coroutine that throws rauha::Error; execute() turns whatever happened into the result document. Whatever was taken (zone,
 // image lease) is given back in cleanUp(), which runs on every path. Owner: the TaskService's task set. Thread: the event loop.
 
+#include <sys/stat.h>
+
 #include <optional>
 #include <string>
 
@@ -52,6 +54,7 @@ class TaskRun final {
   image::ContainerRequest containerRequest();
   uint64_t timeoutMs() const;
   void noteTimeoutCut();
+  Task<void> openRepository();
   std::vector<std::string> notes_;  // for the result
   void stage(const char* name);
 
@@ -63,7 +66,8 @@ class TaskRun final {
   image::Config imageConfig_;
   std::shared_ptr<Zone> zone_;
   std::optional<Posture> posture_;
-  std::optional<TaskChanges> changes_;  // repository mode overlay
+  std::optional<struct stat> repository_;  // absent: none was given
+  std::optional<TaskChanges> changes_;     // repository mode overlay
   kj::Maybe<schema::Process::Client> process_;
   kj::Maybe<capnp::Response<schema::Process::WaitResults>> exit_;
   kj::Maybe<kj::ForkedPromise<void>> waited_;

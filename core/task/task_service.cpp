@@ -56,6 +56,7 @@ TaskService::TaskService(kj::Timer& timer, WorkerPool& workers, WorkerPool& imag
       store_(store),
       events_(events),
       changes_{changes, collectors_, store},
+      clientFiles_(timer),
       tasks_(*this),
       later_(*this) {}
 

@@ -23,6 +23,7 @@
 #include "core/rpc/connection.h"
 #include "core/store/store.h"
 #include "core/task/capture.h"
+#include "core/task/client_files.h"
 #include "core/task/task_changes.h"
 #include "core/zone/zone_service.h"
 
@@ -89,6 +90,11 @@ class TaskService final : private kj::TaskSet::ErrorHandler {
   // For giving leases back: neither behind images that take minutes nor before zones.
   WorkerPool& leaseWorkers() noexcept { return leaseWorkers_; }
   const WorkerPool& leaseWorkers() const noexcept { return leaseWorkers_; }
+  const WorkerPool& clientWorkers() const noexcept { return clientFiles_.workers(); }
+  // How many finished tasks stay on record; applied after each task. 0: all.
+  void setHistory(size_t tasks) noexcept { history_ = tasks; }
+  // The largest result; what would be larger is shortened, and says so.
+  void setResultLimit(size_t bytes) noexcept { resultLimit_ = bytes; }
   size_t running() const noexcept { return running_.size(); }
   bool usesZone(const std::string& zoneId) const;
   // Ends the image lease of a zone that a task left behind on purpose (keepZone). Idempotent.
@@ -113,6 +119,8 @@ class TaskService final : private kj::TaskSet::ErrorHandler {
   // Reading what a task wrote takes as long as the task made it take; zones of others must not wait for it.
   WorkerPool collectors_{2, 4096};
   std::map<std::string, std::shared_ptr<RunningTask>> running_;
+  ClientFiles clientFiles_;
+  size_t history_ = 0, resultLimit_ = rpc::kMostResultBytes;
   std::map<std::string, std::string> zoneOfTask_;
   Task<void> keepReleasing(std::string zoneId);
   kj::TaskSet tasks_;

@@ -1,7 +1,10 @@
 """The repository at /workspace, in the modes ro and rw: what is seen, what is written, who owns it."""
 
+import ctypes
 import os
 import stat
+import struct
+import threading
 
 import pytest
 
@@ -236,3 +239,66 @@ def test_git_works_inside(rauha, repo):
     document = rauha.sandbox(*shell(f"{git} init -q && {git} add -A && {git} commit -qm first && git status --short && git log --oneline | wc -l"),
                              options=options(repo, "rw")).task("succeeded", 0)
     assert document["stdout"].strip() == "1"
+
+
+class SilentFileSystem:
+    """A directory whose server says nothing when it is asked what the directory is: FUSE's protocol, without a library."""
+
+    INIT, GETATTR, OPENDIR, ACCESS, FORGET, RELEASEDIR, INTERRUPT, BATCH_FORGET = 26, 3, 27, 34, 2, 29, 36, 42
+
+    def __init__(self, mountpoint):
+        self.path = mountpoint
+        self.asked = threading.Event()
+        self.fd = os.open("/dev/fuse", os.O_RDWR)
+        libc = ctypes.CDLL(None, use_errno=True)
+        options = f"fd={self.fd},rootmode=40000,user_id=0,group_id=0"
+        if libc.mount(b"silent", os.fsencode(mountpoint), b"fuse.silent", 6, options.encode()) != 0:
+            error = ctypes.get_errno()
+            os.close(self.fd)
+            pytest.skip(f"FUSE cannot be mounted here: {os.strerror(error)}")
+        self.libc = libc
+        self.thread = threading.Thread(target=self.serve, daemon=True)
+        self.thread.start()
+
+    def serve(self):
+        while True:
+            try:
+                request = os.read(self.fd, 1 << 18)
+            except OSError:
+                return
+            opcode, unique = struct.unpack_from("<xxxxIQ", request)
+            if opcode == self.INIT:
+                body = struct.pack("<IIIIHHIIHHI7I", 7, 26, 65536, 0, 8, 8, 65536, 1, 0, 0, *[0] * 8)
+            elif opcode == self.OPENDIR:
+                body = struct.pack("<QII", 1, 0, 0)
+            elif opcode in (self.GETATTR, self.FORGET, self.BATCH_FORGET, self.INTERRUPT):
+                if opcode == self.GETATTR:
+                    self.asked.set()
+                continue
+            else:
+                body = b""
+            error = -38 if opcode not in (self.INIT, self.OPENDIR, self.RELEASEDIR) else 0
+            os.write(self.fd, struct.pack("<IiQ", 16 + len(body), error, unique) + body)
+
+    def close(self):
+        # The end of the connection answers whoever still waits. The thread's read ends with it, and closes nothing of ours.
+        self.libc.umount2(os.fsencode(self.path), 1 | 2)  # force: aborts; detach
+        self.thread.join(10)
+        os.close(self.fd)
+
+
+def test_repository_whose_file_system_does_not_answer(rauha, tmp_path):
+    """The client may be the one who answers for its directory. Then its task waits and fails; nobody else notices."""
+    mountpoint = tmp_path / "silent"
+    mountpoint.mkdir()
+    rauha.ensure_daemon()
+    silent = SilentFileSystem(mountpoint)
+    try:
+        running = rauha.start_sandbox("true", options=["--repo-path", str(mountpoint), "--repo-mode", "ro"])
+        assert silent.asked.wait(30), "nobody asked what the repository is"
+        for _ in range(3):
+            rauha.run("zone", "list", "--json", timeout=8).exited(0)
+        rauha.sandbox("true", timeout=60).task("succeeded", 0)
+        running.wait(60).refused(125, "repository", "deadline", "does not answer")
+    finally:
+        silent.close()

@@ -147,6 +147,12 @@ Task<void> TaskChanges::collect(std::vector<std::string> notes) {
   previous_.reset();
 }
 
-void TaskChanges::write(schema::ChangeSet::Builder out) const { changes::writeChangeSet(out, *set_); }
+void TaskChanges::leave(const std::string& why) {
+  set_ = describeFailure("the changes were not collected: " + why);
+  upper_.reset();
+  previous_.reset();
+}
+
+void TaskChanges::write(schema::ChangeSet::Builder out, size_t most) const { changes::writeChangeSet(out, *set_, most); }
 
 }  // namespace rauha

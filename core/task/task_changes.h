@@ -51,6 +51,8 @@ class TaskChanges final {
   Task<void> attach(schema::Agent::Client agent, std::string containerId, uint32_t idBase, uint32_t idCount);
   // Compares, copies, records. Never throws: what went wrong stands in the set.
   Task<void> collect(std::vector<std::string> notes);
+  // Instead of collect(): the set says why there is nothing in it.
+  void leave(const std::string& why);
   bool collected() const noexcept { return set_.has_value(); }
   const changes::ChangeSet& set() const { return *set_; }
   void write(schema::ChangeSet::Builder out) const;

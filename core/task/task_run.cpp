@@ -420,25 +420,43 @@ Task<void> TaskRun::collectChanges() {
   for (const auto& note : posture_->notes)
     if (note.rfind(kOfRepository, 0) == 0) notes.push_back(note);
   if (keep) notes.push_back("zone " + zoneId_ + " is kept: what it changes from now on is not in this set");
-  const auto freeze = [this](bool frozen) {
-    auto call = agent().freezeRequest();
-    call.setFrozen(frozen);
-    return call.send().ignoreResult().exclusiveJoin(service_.timer_.afterDelay(kEndPatience));
-  };
-  std::optional<Error> failure;
-  try {
-    if (keep) co_await freeze(true);
+  std::string moving;
+  if (keep) {
+    auto freezing = setFrozen(true);
+    moving = co_await kj::mv(freezing);
+  }
+  if (moving.empty()) {
     auto collecting = changes_->collect(std::move(notes));
     co_await kj::mv(collecting);
-    if (keep) co_await freeze(false);
-  } catch (...) {
-    failure = currentError("repository");
+  } else {
+    changes_->leave("zone " + zoneId_ + " could not be frozen, its processes may be writing: " + moving);
+    emit(names::kZoneFailed, Severity::error, "the changes of task " + task_->request.id + " are not collected: " + moving);
+  }
+  if (keep) {
+    // Whatever came of it: what was asked to stand still must go on.
+    auto thawing = setFrozen(false);
+    const std::string stuck = co_await kj::mv(thawing);
+    if (!stuck.empty()) emit(names::kZoneFailed, Severity::error, "zone " + zoneId_ + " may have stayed frozen: " + stuck);
   }
   if (failure)
     emit(names::kZoneFailed, Severity::error, "the changes of task " + task_->request.id + ": " + failure->text(),
          {{"reason", failure->text()}});
   stage("changes");
 }
+// Why it is not known to be so; empty: it is.
+Task<std::string> TaskRun::setFrozen(bool frozen) {
+  std::string problem;
+  try {
+    auto call = agent().freezeRequest();
+    call.setFrozen(frozen);
+    auto answer = answered(call.send().ignoreResult(), service_.timer_.afterDelay(kEndPatience));
+    co_await kj::mv(answer);
+  } catch (...) {
+    problem = currentError("zone").text();
+  }
+  co_return problem;
+}
+
 
 Task<void> TaskRun::execute() {
   stdout_ = std::make_shared<Capture::State>();

@@ -56,6 +56,7 @@ class TaskRun final {
   void noteTimeoutCut();
   Task<void> openRepository();
   std::vector<std::string> notes_;  // for the result
+  Task<std::string> setFrozen(bool frozen);
   void stage(const char* name);
 
   TaskService& service_;

@@ -207,9 +207,11 @@ void ZoneGroups::freeze(bool frozen) {
   const int64_t deadline = monotonicNs() + kFreezeNs;
   while (valueOf(reread(events.get()), "frozen") != 1u) {
     const int64_t left = deadline - monotonicNs();
-    if (left <= 0)
+    if (left <= 0) {
+      tryWrite(group + "/cgroup.freeze", "0");  // a freeze that failed leaves nothing half frozen
       throw Error("backend", Code::deadline, "freeze " + group + ": processes are still running after 2 s",
-                  "one of them waits in the kernel; thaw, and try again");
+                  "one of them waits in the kernel; try again");
+    }
     pollfd p{events.get(), POLLPRI, 0};
     ::poll(&p, 1, static_cast<int>(left / kMillisecond) + 1);
   }

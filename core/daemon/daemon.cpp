@@ -103,6 +103,7 @@ Daemon::Daemon(kj::AsyncIoContext& io, const Instance& instance, const Config& c
           }),
       stop_(kj::newPromiseAndFulfiller<void>()) {
   zones_.setCallTimeout(static_cast<int64_t>(config.callTimeoutMs) * 1'000'000);
+  tasks_.setHistory(config.taskHistory);
   showPlugins();
   for (const auto& record : registry_->records()) {
     if (record.loaded)

@@ -3,15 +3,17 @@
 #include <capnp/serialize.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include "core/base/error.h"
 
 namespace rauha::rpc {
 namespace {
+// For Cap'n Proto 0.9.2 one number bounds what comes in and what goes out. What comes in is bounded by PoliteStream, tighter.
 capnp::ReaderOptions readerOptions(const Limits& limits) {
   capnp::ReaderOptions options;
-  options.traversalLimitInWords = limits.messageWords;
+  options.traversalLimitInWords = std::max(limits.messageWords, limits.replyWords);
   options.nestingLimit = static_cast<int>(limits.nesting);
   return options;
 }
@@ -110,6 +112,7 @@ kj::Promise<PoliteStream::Read> PoliteStream::readSized(kj::Array<capnp::word> t
     words += size;
   }
   if (words > limits_.messageWords) return KJ_EXCEPTION(DISCONNECTED, "the peer's message is larger than allowed");
+  options.traversalLimitInWords = limits_.messageWords;
   const size_t all = table.size() + words;
   return reserve(all * sizeof(capnp::word)).then([this, all, fds, options, table = kj::mv(table)](MessageBudget::Share&& share) mutable {
     auto message = kj::heapArray<capnp::word>(all);

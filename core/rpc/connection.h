@@ -20,6 +20,7 @@
 #include "core/base/fd.h"
 #include "core/rpc/kept_count.h"
 #include "core/rpc/message_budget.h"
+#include "core/rpc/reply_limit.h"
 
 namespace rauha::rpc {
 
@@ -30,7 +31,7 @@ struct Peer {
 };
 
 struct Limits {
-  uint64_t messageWords = 512 * 1024;  // 4 MiB: a policy text plus argv and environment of the largest size the kernel takes
+  uint64_t messageWords = 512 * 1024;  // of the peer's. 4 MiB: a policy text plus argv and environment of the largest size the kernel takes
   uint32_t nesting = 32;
   uint32_t flowWords = 64 * 1024;  // of unanswered calls
   uint32_t descriptorsPerMessage = 4;
@@ -40,6 +41,7 @@ struct Limits {
   uint32_t kept = 1024;         // answers that the peer has not given back, and capabilities that it kept of those it has
   // From the first byte of a message to its last. Each byte resets nothing: one that trickles is cut off too.
   uint32_t messageMs = 10000;
+  uint64_t replyWords = kMostReplyWords;  // of one message of ours
 };
 
 class PoliteStream final : public capnp::MessageStream {

@@ -12,14 +12,21 @@
 #include "core/base/utf8.h"
 #include "core/changes/task_lookup.h"
 #include "core/rpc/change_set_reader.h"
+#include "core/rpc/reply_limit.h"
 #include "core/rpc/request_summary.h"
 #include "core/store/task_history.h"
 
 namespace rauha::rpc {
 namespace {
 
-// One reply must stay a message that a client reads with its default limits.
+// One reply must stay a message that a client reads: bounded by number, and by bytes.
 constexpr size_t kMostTasks = 10'000;
+
+// At least what writeSummary() makes of the two: JSON's shortest word has three bytes, a Text with its pointer sixteen; a bad byte of a
+// path becomes three.
+size_t replyBytes(const store::TaskRow& row, const std::optional<store::ChangeSetRow>& set) {
+  return 768 + 6 * row.requestSummary.size() + (set ? 3 * set->basePath.size() : 0);
+}
 
 std::string_view view(capnp::Text::Reader t) { return {t.begin(), t.size()}; }
 
@@ -62,7 +69,28 @@ store::TaskRow TaskHistoryService::finished(capnp::Text::Reader text, changes::L
   return row;
 }
 
-void TaskHistoryService::writeSummary(schema::TaskSummary::Builder out, const store::TaskRow& task) {
+// Nothing of it takes room but its record, which goes by age alone.
+bool TaskHistoryService::agedWithoutSet(const store::TaskRow& row, int64_t keepNs) {
+  if (row.state != "finished" || keepNs <= 0 || realNs() - row.finishedNs <= keepNs) return false;
+  const auto set = store_.history().changeSet(row.id);
+  return !set || !set->kept;
+}
+
+// Those that fit into one reply, from the first: one in any case.
+std::vector<TaskHistoryService::Listed> TaskHistoryService::fitting(std::vector<store::TaskRow> rows) {
+  std::vector<Listed> out;
+  size_t bytes = 0;
+  for (auto& row : rows) {
+    auto set = store_.history().changeSet(row.id);
+    bytes += replyBytes(row, set);
+    if (!out.empty() && bytes > kMostListBytes) break;
+    out.push_back({std::move(row), std::move(set)});
+  }
+  return out;
+}
+
+void TaskHistoryService::writeSummary(schema::TaskSummary::Builder out, const Listed& listed) {
+  const auto& [task, set] = listed;
   const auto summary = readRequestSummary(task.requestSummary);
   out.setTaskId(task.id);
   out.setStatus(task.state == "finished" ? task.status : "running");
@@ -72,7 +100,6 @@ void TaskHistoryService::writeSummary(schema::TaskSummary::Builder out, const st
   out.setCreatedAt(rfc3339(task.createdNs));
   if (task.finishedNs != 0) out.setFinishedAt(rfc3339(task.finishedNs));
   out.setOwnerUid(task.ownerUid);
-  const auto set = store_.history().changeSet(task.id);
   if (!set) return;
   writeCounts(out.initChanges(), set->counts);
   out.setKept(set->kept);
@@ -84,7 +111,7 @@ void TaskHistoryService::writeSummary(schema::TaskSummary::Builder out, const st
 kj::Promise<void> TaskHistoryService::listTasks(Context<R::ListTasksParams, R::ListTasksResults> context) {
   return guarded(context, [this](auto params, auto results) {
     const size_t asked = params.getLimit() == 0 ? kMostTasks : params.getLimit();
-    const auto rows = store_.history().newest(changes::visibleTo(callerUid_), std::min(asked, kMostTasks));
+    const auto rows = fitting(store_.history().newest(changes::visibleTo(callerUid_), std::min(asked, kMostTasks)));
     auto out = results.initTasks(static_cast<unsigned>(rows.size()));
     for (unsigned i = 0; i < out.size(); ++i) writeSummary(out[i], rows[i]);
   });
@@ -127,20 +154,24 @@ kj::Promise<void> TaskHistoryService::pruneTasks(Context<R::PruneTasksParams, R:
       retention.keepNs = static_cast<int64_t>(std::min<uint64_t>(params.getOlderThanMs(), INT64_MAX / 1'000'000)) * 1'000'000;
       retention.keepBytes = params.getMaxBytes();
     }
+    const auto tasks = store_.history().newest(changes::visibleTo(callerUid_), SIZE_MAX);
     std::set<std::string> visible;
-    for (const auto& task : store_.history().newest(changes::visibleTo(callerUid_), SIZE_MAX)) visible.insert(task.id);
-    auto ids = changes_.expired(retention, [&](const std::string& id) { return visible.contains(id); });
-    if (ids.size() > kMostTasks) ids.resize(kMostTasks);
-    auto out = results.initTasks(static_cast<unsigned>(ids.size()));
+    for (const auto& task : tasks) visible.insert(task.id);
+    const auto expired = changes_.expired(retention, [&](const std::string& id) { return visible.contains(id); });
+    const std::set<std::string> sets(expired.begin(), expired.end());
+    // Oldest first: what does not fit into this answer is the next one's.
+    std::vector<store::TaskRow> due;
+    for (auto row = tasks.rbegin(); row != tasks.rend() && due.size() < kMostTasks; ++row)
+      if (sets.contains(row->id) || agedWithoutSet(*row, retention.keepNs)) due.push_back(*row);
+    const auto rows = fitting(std::move(due));
+    auto out = results.initTasks(static_cast<unsigned>(rows.size()));
     uint64_t freed = 0;
     for (unsigned i = 0; i < out.size(); ++i) {
-      const auto row = store_.task(ids[i]);
-      if (!row) continue;
-      writeSummary(out[i], *row);
+      writeSummary(out[i], rows[i]);
       freed += out[i].getKeptBytes();
       if (params.getDryRun()) continue;
-      changes_.forget(row->id);
-      store_.deleteTask(row->id);
+      changes_.forget(rows[i].task.id);
+      store_.deleteTask(rows[i].task.id);
     }
     results.setFreedBytes(freed);
   });

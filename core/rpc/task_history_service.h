@@ -7,10 +7,13 @@
 #include <schemas/client.capnp.h>
 
 #include <cstdint>
+#include <optional>
+#include <vector>
 
 #include "core/changes/change_store.h"
 #include "core/changes/task_lookup.h"
 #include "core/store/store.h"
+#include "core/store/task_history.h"
 
 namespace rauha::rpc {
 
@@ -31,7 +34,13 @@ class TaskHistoryService final {
 
  private:
   store::TaskRow finished(capnp::Text::Reader text, changes::Last last = changes::Last::any);
-  void writeSummary(schema::TaskSummary::Builder out, const store::TaskRow& task);
+  bool agedWithoutSet(const store::TaskRow& row, int64_t keepNs);
+  struct Listed {
+    store::TaskRow task;
+    std::optional<store::ChangeSetRow> set;
+  };
+  std::vector<Listed> fitting(std::vector<store::TaskRow> rows);
+  static void writeSummary(schema::TaskSummary::Builder out, const Listed& listed);
 
   store::Store& store_;
   changes::ChangeStore& changes_;

@@ -13,6 +13,7 @@
 #include "core/base/ids.h"
 #include "core/base/schema_error.h"
 #include "core/changes/change_set_message.h"
+#include "core/rpc/reply_limit.h"
 #include "core/rpc/request_summary.h"
 #include "core/rpc/task_history_service.h"
 #include "core/store/task_history.h"
@@ -158,6 +159,23 @@ TEST_F(TaskHistoryServiceTest, ListsOnesOwn) {
   EXPECT_EQ(list(9).getTasks().size(), 0U);
 }
 
+// What does not fit is left out; a reply that is too large would be none.
+TEST_F(TaskHistoryServiceTest, AListIsBoundedByBytes) {
+  store::TaskRow row;
+  row.state = "running";
+  row.requestSummary = R"({"image":")" + std::string(1 << 20, 'i') + R"(","command":[]})";
+  for (int i = 0; i < 5; ++i) {
+    row.id = newId("task");
+    row.createdNs = ++clock_;
+    store_.insertTask(row);
+  }
+  auto response = list(0);
+  const size_t bytes = response.totalSize().wordCount * sizeof(capnp::word);
+  EXPECT_LE(bytes, kMostListBytes);
+  EXPECT_EQ(response.getTasks().size(), kMostListBytes / (6u << 20));
+  EXPECT_STREQ(response.getTasks()[0].getTaskId().cStr(), row.id.c_str()) << "the newest are listed";
+}
+
 TEST_F(TaskHistoryServiceTest, ShowsWhatIsStillTrue) {
   const std::string id = finished(7, 3);
   auto response = show(7, id);
@@ -229,7 +247,10 @@ TEST_F(TaskHistoryServiceTest, PrunesOldestFirst) {
   EXPECT_STREQ(dry.getTasks()[0].getTaskId().cStr(), a.c_str());
   EXPECT_EQ(dry.getFreedBytes(), 1000U);
   EXPECT_TRUE(changes_.isKept(a));
-  EXPECT_EQ(prune(7, 3'600'000, 0, false).getTasks().size(), 0U);
+  // The clock of these records stands in 1970; the change sets are of now.
+  auto aged = prune(7, 3'600'000, 0, false);
+  ASSERT_EQ(aged.getTasks().size(), 1U) << "a task without a change set goes by its age";
+  EXPECT_STREQ(aged.getTasks()[0].getTaskId().cStr(), without.c_str());
   EXPECT_EQ(prune(7, 0, 0, false).getTasks().size(), 0U) << "the configured retention has no limits here";
   auto done = prune(7, 0, 1500, false);
   EXPECT_EQ(done.getFreedBytes(), 1000U);

@@ -55,7 +55,8 @@ class TaskChanges final {
   void leave(const std::string& why);
   bool collected() const noexcept { return set_.has_value(); }
   const changes::ChangeSet& set() const { return *set_; }
-  void write(schema::ChangeSet::Builder out) const;
+  // most: changes that are listed.
+  void write(schema::ChangeSet::Builder out, size_t most) const;
 
  private:
   struct Work;

@@ -7,6 +7,7 @@
 #include "core/base/clock.h"
 #include "core/base/schema_error.h"
 #include "core/base/utf8.h"
+#include "core/changes/change_set_message.h"
 #include "core/evidence/names.h"
 #include "core/policy/allowing_line.h"
 #include "core/task/task_run.h"
@@ -17,6 +18,21 @@ namespace {
 namespace names = evidence::names;
 using evidence::Severity;
 using schema::TaskStatus;
+
+// What output that is not UTF-8 may grow by as text.
+constexpr size_t kReplacements = 64u << 10;
+
+// The end of the last whole character within the first `most` bytes of UTF-8.
+size_t textBoundary(const std::string& text, size_t most) {
+  while (most > 0 && (static_cast<unsigned char>(text[most]) & 0xC0) == 0x80) --most;
+  return most;
+}
+
+size_t sizeOf(capnp::MallocMessageBuilder& message) {
+  size_t words = 0;
+  for (const auto segment : message.getSegmentsForOutput()) words += segment.size();
+  return words * sizeof(capnp::word);
+}
 
 const char* statusName(TaskStatus status) {
   switch (status) {
@@ -100,24 +116,44 @@ void TaskRun::writeExit(schema::TaskResult::Builder out) {
   }
 }
 
-void TaskRun::writeEvidence(schema::TaskResult::Builder out) {
-  const auto output = [](const Capture::State& state, auto setText, auto setBase64) {
+void TaskRun::writeEvidence(schema::TaskResult::Builder out, Extent extent) {
+  const bool bare = extent == Extent::bare;
+  std::vector<std::string> notes;
+  if (!bare) notes = notes_;
+  const auto output = [&](const char* name, const Capture::State& state, auto setText, auto setBase64) {
+    if (bare) return;
+    const bool text = isUtf8(state.kept);
+    // Every bad byte becomes three of text; the bytes themselves are in base64, whole.
+    std::string clean = toUtf8(state.kept);
+    if (const size_t most = state.kept.size() + kReplacements; clean.size() > most) {
+      clean.resize(textBoundary(clean, most));
+      notes.push_back(std::string(name) + " is not UTF-8: its text is cut after " + std::to_string(clean.size()) + " bytes, " + name +
+                      "_base64 has all that was kept");
+    }
     // With its length: made from a std::string, a Text ends at the first NUL.
-    const std::string clean = toUtf8(state.kept);
     setText(capnp::Text::Reader(clean.c_str(), clean.size()));
-    if (!isUtf8(state.kept)) setBase64(base64(state.kept));
+    if (!text) setBase64(base64(state.kept));
   };
   output(
-      *stdout_, [&](capnp::Text::Reader t) { out.setStdout(t); }, [&](const std::string& t) { out.setStdoutBase64(t); });
+      "stdout", *stdout_, [&](capnp::Text::Reader t) { out.setStdout(t); }, [&](const std::string& t) { out.setStdoutBase64(t); });
   output(
-      *stderr_, [&](capnp::Text::Reader t) { out.setStderr(t); }, [&](const std::string& t) { out.setStderrBase64(t); });
-  if (changes_ && changes_->collected()) changes_->write(out.initChanges());
+      "stderr", *stderr_, [&](capnp::Text::Reader t) { out.setStderr(t); }, [&](const std::string& t) { out.setStderrBase64(t); });
+  if (changes_ && changes_->collected()) changes_->write(out.initChanges(), extent == Extent::whole ? changes::kResultChanges : 0);
   writeOutput(*stdout_, out.initStdoutStats());
   writeOutput(*stderr_, out.initStderrStats());
+  if (bare) {
+    for (auto stats : {out.getStdoutStats(), out.getStderrStats()}) {
+      stats.setKept(0);
+      stats.setTruncated(stats.getBytes() > 0);
+    }
+    notes.push_back("the result was too large for one message: output, events and the list of changes are left out of it");
+  } else if (extent == Extent::fewChanges) {
+    notes.push_back("the result was too large for one message: the list of changes is left out of it, `rauha diff` shows them");
+  }
+  auto list = out.initNotes(static_cast<unsigned>(notes.size()));
+  for (unsigned i = 0; i < list.size(); ++i) list.set(i, notes[i]);
   // Only of a run that came to a process: a boundary that was built and taken apart again protected nothing.
   if (posture_) writePosture(out.initPosture(), *posture_);
-  auto notes = out.initNotes(static_cast<unsigned>(notes_.size()));
-  for (unsigned i = 0; i < notes.size(); ++i) notes.set(i, notes_[i]);
   if (task_->request.trace) {
     auto stages = out.initStages(static_cast<unsigned>(stages_.size()));
     for (unsigned i = 0; i < stages.size(); ++i) {
@@ -193,9 +229,8 @@ void TaskRun::emitEnd(schema::TaskResult::Reader result, const std::optional<Err
 }
 
 // The enforcer's events stand apart from the others; its counters are there whatever became of the events.
-void TaskRun::writeEnforcement(schema::TaskResult::Builder out) {
+void TaskRun::writeEnforcement(schema::TaskResult::Builder out, const std::vector<evidence::Event>& all) {
   const auto& enforcement = service_.zones_.enforcement();
-  const auto all = events_->take();
   const auto ofEnforcer = [&](const evidence::Event& e) { return enforcement.configured() && e.source == enforcement.name(); };
   const auto count = static_cast<unsigned>(std::count_if(all.begin(), all.end(), ofEnforcer));
   auto theirs = out.initEnforcementEvents(count);
@@ -215,24 +250,41 @@ void TaskRun::writeEnforcement(schema::TaskResult::Builder out) {
   }
 }
 
-void TaskRun::finish(std::optional<Error> failure) {
+TaskRun::Message TaskRun::writeResult(const std::optional<Error>& failure, int64_t finished, Extent extent) {
   auto message = std::make_shared<capnp::MallocMessageBuilder>();
   auto out = message->initRoot<schema::TaskResult>();
-  const int64_t finished = realNs();
   writeIdentity(out);
   if (failure)
     writeFailure(out, *failure);
   else
     writeExit(out);
   writeTimes(out, finished);
+  writeEvidence(out, extent);
+  return message;
+}
+
+void TaskRun::finish(std::optional<Error> failure) {
+  const int64_t finished = realNs();
   notePidsRefused();
-  writeEvidence(out);
+  auto message = writeResult(failure, finished, Extent::whole);
   emitRefusal(failure);
-  emitEnd(out.asReader(), failure);
-  writeEnforcement(out);
-  auto counters = out.initEventCounters();
-  counters.setEmitted(events_->seen());
-  counters.setDropped(events_->dropped());
+  emitEnd(message->getRoot<schema::TaskResult>().asReader(), failure);
+  auto events = events_->take();
+  const uint64_t dropped = events_->dropped();
+  const auto complete = [&](const std::vector<evidence::Event>& all) {
+    auto out = message->getRoot<schema::TaskResult>();
+    writeEnforcement(out, all);
+    auto counters = out.initEventCounters();
+    counters.setEmitted(events_->seen());
+    counters.setDropped(dropped + (events.size() - all.size()));
+  };
+  complete(events);
+  for (const Extent extent : {Extent::fewChanges, Extent::bare}) {
+    if (sizeOf(*message) <= service_.resultLimit_) break;
+    message = writeResult(failure, finished, extent);
+    complete(extent == Extent::bare ? std::vector<evidence::Event>() : events);
+  }
+  auto out = message->getRoot<schema::TaskResult>();
   if (recorded_) {
     const auto words = capnp::messageToFlatArray(*message);
     const auto bytes = words.asBytes();
@@ -244,6 +296,7 @@ void TaskRun::finish(std::optional<Error> failure) {
       emit(names::kEvidenceStoreFailed, Severity::error, "the result of task " + task_->request.id + " is not in the store: " + e.text(),
            {{"count", "1"}, {"reason", e.text()}});
     }
+    service_.keepHistory();
   }
   task_->pair_.fulfiller->fulfill(std::move(message));
 }

@@ -60,9 +60,9 @@ void TaskRun::record() {
   row.createdNs = createdNs_;
   row.requestSummary = "{\"image\":" + jsonString(request.image) + ",\"command\":[";
   size_t budget = 4096;  // the record is for people; the request itself may be megabytes
-  for (size_t i = 0; i < request.argv.size() && request.argv[i].size() < budget; ++i) {
+  for (size_t i = 0; i < request.argv.size() && request.argv[i].size() + 8 < budget; ++i) {
     row.requestSummary += (i == 0 ? "" : ",") + jsonString(request.argv[i]);
-    budget -= request.argv[i].size();
+    budget -= request.argv[i].size() + 8;  // an empty word is not for nothing
   }
   row.requestSummary += "]}";
   service_.store_.insertTask(row);
@@ -430,19 +430,19 @@ Task<void> TaskRun::collectChanges() {
     co_await kj::mv(collecting);
   } else {
     changes_->leave("zone " + zoneId_ + " could not be frozen, its processes may be writing: " + moving);
-    emit(names::kZoneFailed, Severity::error, "the changes of task " + task_->request.id + " are not collected: " + moving);
+    emit(names::kZoneFailed, Severity::error, "the changes of task " + task_->request.id + " are not collected: " + moving,
+         {{"reason", moving}});
   }
   if (keep) {
     // Whatever came of it: what was asked to stand still must go on.
     auto thawing = setFrozen(false);
     const std::string stuck = co_await kj::mv(thawing);
-    if (!stuck.empty()) emit(names::kZoneFailed, Severity::error, "zone " + zoneId_ + " may have stayed frozen: " + stuck);
+    if (!stuck.empty())
+      emit(names::kZoneFailed, Severity::error, "zone " + zoneId_ + " may have stayed frozen: " + stuck, {{"reason", stuck}});
   }
-  if (failure)
-    emit(names::kZoneFailed, Severity::error, "the changes of task " + task_->request.id + ": " + failure->text(),
-         {{"reason", failure->text()}});
   stage("changes");
 }
+
 // Why it is not known to be so; empty: it is.
 Task<std::string> TaskRun::setFrozen(bool frozen) {
   std::string problem;
@@ -456,7 +456,6 @@ Task<std::string> TaskRun::setFrozen(bool frozen) {
   }
   co_return problem;
 }
-
 
 Task<void> TaskRun::execute() {
   stdout_ = std::make_shared<Capture::State>();

@@ -40,8 +40,12 @@ class TaskRun final {
   void writeExit(schema::TaskResult::Builder out);
   void writeFailure(schema::TaskResult::Builder out, const Error& error);
   void writeTimes(schema::TaskResult::Builder out, int64_t now);
-  void writeEvidence(schema::TaskResult::Builder out);
-  void writeEnforcement(schema::TaskResult::Builder out);
+  // How much of the evidence goes into the result: a message has its largest size, and nobody gets one that is larger.
+  enum class Extent { whole, fewChanges, bare };
+  using Message = std::shared_ptr<capnp::MallocMessageBuilder>;
+  Message writeResult(const std::optional<Error>& failure, int64_t finished, Extent extent);
+  void writeEvidence(schema::TaskResult::Builder out, Extent extent);
+  void writeEnforcement(schema::TaskResult::Builder out, const std::vector<evidence::Event>& all);
   Task<void> askEnforcer();
   void emit(std::string_view name, evidence::Severity severity, std::string message,
             std::vector<std::pair<std::string, std::string>> attributes = {});
@@ -50,13 +54,13 @@ class TaskRun final {
   void notePidsRefused();
   void noteWarnings();
   void checkRepoMode();
+  Task<void> openRepository();
   Task<void> collectChanges();
+  Task<std::string> setFrozen(bool frozen);
   image::ContainerRequest containerRequest();
   uint64_t timeoutMs() const;
   void noteTimeoutCut();
-  Task<void> openRepository();
   std::vector<std::string> notes_;  // for the result
-  Task<std::string> setFrozen(bool frozen);
   void stage(const char* name);
 
   TaskService& service_;

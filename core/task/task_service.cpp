@@ -129,6 +129,15 @@ size_t TaskService::reconcile() {
   return open.size();
 }
 
+void TaskService::keepHistory() noexcept {
+  if (history_ == 0) return;
+  try {
+    store_.pruneTasks(history_, 0);
+  } catch (const std::exception&) {
+    // The store is full or broken, which what was just to be recorded has told; the next task and the next start try again.
+  }
+}
+
 kj::Promise<void> TaskService::drain() {
   for (auto& [id, task] : running_) task->cancel(0, "the daemon stops");
   return tasks_.onEmpty();

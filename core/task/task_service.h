@@ -107,6 +107,7 @@ class TaskService final : private kj::TaskSet::ErrorHandler {
  private:
   friend class TaskRun;
   void taskFailed(kj::Exception&& exception) override;
+  void keepHistory() noexcept;
   kj::Timer& timer_;
   WorkerPool& workers_;
   WorkerPool& imageWorkers_;
@@ -118,9 +119,9 @@ class TaskService final : private kj::TaskSet::ErrorHandler {
   WorkerPool leaseWorkers_{2, 4096};
   // Reading what a task wrote takes as long as the task made it take; zones of others must not wait for it.
   WorkerPool collectors_{2, 4096};
-  std::map<std::string, std::shared_ptr<RunningTask>> running_;
   ClientFiles clientFiles_;
   size_t history_ = 0, resultLimit_ = rpc::kMostResultBytes;
+  std::map<std::string, std::shared_ptr<RunningTask>> running_;
   std::map<std::string, std::string> zoneOfTask_;
   Task<void> keepReleasing(std::string zoneId);
   kj::TaskSet tasks_;

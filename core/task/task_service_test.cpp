@@ -1,5 +1,6 @@
 #include "core/task/task_service.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 
 #include "core/testing/core_fixture.h"
@@ -96,6 +97,87 @@ TEST_F(TaskServiceTest, OutputIsBoundedAndExactBytesAreKept) {
   EXPECT_TRUE(result.getStdoutStats().getTruncated());
   EXPECT_EQ(std::string(result.getStdoutBase64().cStr()).substr(0, 8), "Yf8AYnh4");
   EXPECT_EQ(std::string(result.getStdout().begin(), 6), std::string("a\xEF\xBF\xBD\0b", 6));
+}
+
+// Every byte that is not UTF-8 becomes three of text and one and a third of base64: together they must still be one message.
+TEST_F(TaskServiceTest, TheLargestOutputThatIsNoTextIsStillOneResult) {
+  backend_.script.output = std::string(1 << 20, '\xff');
+  const auto result = run(request());
+  EXPECT_EQ(result.getStatus(), schema::TaskStatus::SUCCEEDED);
+  EXPECT_EQ(result.getStdoutStats().getKept(), 1u << 20);
+  EXPECT_EQ(result.getStdoutBase64().size(), ((1u << 20) + 2) / 3 * 4);
+  EXPECT_LE(result.getStdout().size(), (1u << 20) + (64u << 10));
+  EXPECT_EQ(result.getStdout().size() % 3, 0u) << "no character is cut";
+  ASSERT_EQ(result.getNotes().size(), 1u);
+  EXPECT_NE(std::string(result.getNotes()[0].cStr()).find("stdout_base64 has all"), std::string::npos);
+  EXPECT_LT(result.totalSize().wordCount * 8, 4u << 20);
+}
+
+// Whatever makes it so large: a result that no message can carry becomes one that says what it left out.
+TEST_F(TaskServiceTest, AResultThatWouldBeTooLargeIsShortened) {
+  tasks_.setResultLimit(512u << 10);
+  backend_.script.output = std::string(1 << 20, 'x');
+  backend_.script.exitCode = 7;
+  const auto result = run(request());
+  EXPECT_EQ(result.getStatus(), schema::TaskStatus::FAILED);
+  EXPECT_EQ(result.getExitCode().getValue(), 7);
+  EXPECT_EQ(result.getStdout().size(), 0u);
+  EXPECT_EQ(result.getStdoutStats().getBytes(), 1u << 20);
+  EXPECT_EQ(result.getStdoutStats().getKept(), 0u);
+  EXPECT_TRUE(result.getStdoutStats().getTruncated());
+  EXPECT_FALSE(result.getStderrStats().getTruncated());
+  EXPECT_TRUE(result.hasPosture());
+  EXPECT_EQ(result.getEventCounters().getDropped(), result.getEventCounters().getEmitted()) << "what is not in it is counted";
+  ASSERT_EQ(result.getNotes().size(), 1u);
+  EXPECT_NE(std::string(result.getNotes()[0].cStr()).find("too large"), std::string::npos);
+}
+
+class KeptOverlay : public TaskServiceTest {
+ protected:
+  ~KeptOverlay() noexcept override {}
+  schema::TaskResult::Reader runKept() {
+    for (const char* name : {"/repo", "/layer"}) std::filesystem::create_directory(directory_ + name);
+    writeAll(UniqueFd(open((directory_ + "/layer/new").c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0644)).get(), "x", "new");
+    backend_.script.layer = directory_ + "/layer";
+    auto r = request();
+    r.keepZone = true;
+    r.repoMode = schema::RepoMode::OVERLAY;
+    r.repoPath = directory_ + "/repo";
+    r.repo = UniqueFd(open(r.repoPath.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    const auto result = run(std::move(r));
+    const std::string id = result.getZoneId().cStr();
+    wait(zones_.destroy(id));
+    wait(tasks_.releaseImage(id));
+    return result;
+  }
+};
+
+TEST_F(KeptOverlay, StandsStillWhileItsChangesAreCollected) {
+  const auto result = runKept();
+  EXPECT_EQ(result.getStatus(), schema::TaskStatus::SUCCEEDED) << result.getError().getText().cStr();
+  EXPECT_EQ(backend_.script.freezes, (std::vector<bool>{true, false}));
+  EXPECT_EQ(result.getChanges().getTotals().getAdded(), 1u) << result.getChanges().getKeptNote().cStr();
+}
+
+TEST_F(KeptOverlay, WhatCannotBeFrozenIsNotCollectedAndGoesOn) {
+  backend_.script.freezeFails = true;
+  const auto result = runKept();
+  EXPECT_EQ(result.getStatus(), schema::TaskStatus::SUCCEEDED) << result.getError().getText().cStr();
+  EXPECT_EQ(backend_.script.freezes, (std::vector<bool>{true, false}));
+  EXPECT_TRUE(result.getChanges().getTruncated());
+  EXPECT_NE(std::string(result.getChanges().getKeptNote().cStr()).find("could not be frozen"), std::string::npos);
+}
+
+TEST_F(TaskServiceTest, TheHistoryIsBoundedByEveryTask) {
+  tasks_.setHistory(2);
+  std::string first;
+  for (int i = 0; i < 4; ++i) {
+    auto r = request();
+    if (i == 0) first = r.id;
+    run(std::move(r));
+  }
+  EXPECT_EQ(store_.tasks(100).size(), 2u);
+  EXPECT_FALSE(store_.task(first));
 }
 
 TEST_F(TaskServiceTest, TimesOutAndIsKilledWhenItIgnoresSignals) {

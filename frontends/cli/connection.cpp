@@ -10,6 +10,7 @@
 #include <cstring>
 
 #include "core/base/kj_error.h"
+#include "core/rpc/reply_limit.h"
 
 namespace rauha::cli {
 namespace {
@@ -21,8 +22,7 @@ constexpr kj::uint kDescriptors = 4;
 
 capnp::ReaderOptions readerOptions() {
   capnp::ReaderOptions options;
-  options.traversalLimitInWords =
-      (64 << 20) / sizeof(capnp::word);  // a result: four streams of at most 4 MiB, a third more as base64, events
+  options.traversalLimitInWords = rpc::kClientReadsWords;
   options.nestingLimit = 32;
   return options;
 }

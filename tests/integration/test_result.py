@@ -138,6 +138,19 @@ def test_output_that_is_not_utf8(rauha, stream):
     assert "\ufffd" in document[stream] and document[stream].startswith("ok ") and " end" in document[stream]
 
 
+@pytest.mark.parametrize("size", [1 << 20, 4 << 20])
+def test_output_filled_with_bytes_that_are_no_text(rauha, policy_file, size):
+    """As text each byte becomes three: the result must still come, with all bytes in base64."""
+    code = f"import sys; sys.stdout.buffer.write(b'\\xff' * {size}); sys.stderr.buffer.write(b'\\xfe' * {size})"
+    document = rauha.sandbox(*PYTHON, code, options=policy_file(resources={"output": f"{size >> 20}MiB"})).task("succeeded", 0)
+    for stream, byte in (("stdout", b"\xff"), ("stderr", b"\xfe")):
+        assert base64.b64decode(document[stream + "_base64"], validate=True) == byte * size
+        assert document[stream + "_stats"] == {"bytes": size, "kept": size, "truncated": False}
+        assert any(stream + "_base64 has all" in note for note in document["notes"]), "the text is cut, and that is said"
+    shown = rauha.run("task", "show", "--json", document["task_id"]).exited(0).json
+    assert shown.get("result", shown)["stdout_base64"] == document["stdout_base64"]
+
+
 def test_nul_bytes_and_control_characters(rauha):
     raw = bytes(range(128))
     result = rauha.sandbox(*PYTHON, "import sys; sys.stdout.buffer.write(bytes(range(128)))")

@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <memory>
 
+#include "core/base/error.h"
 #include "frontends/cli/testing/program.h"
 
 namespace rauha::cli::testing {

@@ -58,7 +58,7 @@ def live(instance, policy_file, tmp_path):
     more = tmp_path / "more.toml"
     more.write_text((REPOSITORY / "policies/standard.toml").read_text().replace('memory = "4GiB"', 'memory = "3GiB"'))
     instance.run("policy", "apply", "--zone", "web", str(more), "--json").exited(0)
-    instance.run("image", "import", f"oci:{busybox().oci(tmp_path / "oci")}", "--name", "bb:1", "--json").exited(0)
+    instance.run("image", "import", f"oci:{busybox().oci(tmp_path / 'oci')}", "--name", "bb:1", "--json").exited(0)
     instance.run("image", "remove", "bb:1", "--json").exited(0)
 
 

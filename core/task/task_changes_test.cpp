@@ -46,7 +46,10 @@ class TaskChangesTest : public ::testing::Test {
     }
   }
   std::unique_ptr<TaskChanges> attached() {
-    auto out = std::make_unique<TaskChanges>(services_, id_, repo_.get(), path("repo"), "", rpc::Peer{1, 0, 0});
+    struct stat st {};
+    fstat(repo_.get(), &st);
+    auto out =
+        std::make_unique<TaskChanges>(services_, id_, TaskChanges::Repository{repo_.get(), path("repo"), st}, "", rpc::Peer{1, 0, 0});
     out->attach(kj::heap<FakeAgent>(upper_.get()), id_, 0, 0).promise().wait(io_.waitScope);
     return out;
   }

@@ -256,7 +256,7 @@ TEST_F(TaskHistoryServiceTest, PrunesOldestFirst) {
   EXPECT_EQ(done.getFreedBytes(), 1000U);
   EXPECT_FALSE(store_.task(a));
   EXPECT_TRUE(store_.task(b));
-  EXPECT_TRUE(store_.task(without));
+  EXPECT_FALSE(store_.task(without));
   EXPECT_EQ(prune(0, 0, 1, false).getTasks().size(), 2U);
   EXPECT_FALSE(store_.task(c));
 }

@@ -30,9 +30,9 @@ rpc::Limits limits() {
   out.messageWords = 5u << 20;
   out.nesting = 32;
   out.flowWords = 64 * 1024;
-  // Of its log lines and events the process gives few answers back before its end, so this also ends one that has said so many things; the
-  // next call starts another.
-  out.kept = 64 * 1024;
+  // What a plugin says in one go, log lines, events and progress, is cut off by the limits of these, which count it; not by ending its
+  // process.
+  out.kept = 16 * 1024;
   out.descriptorsPerMessage = 1;  // 0 would also stop ours from being sent; what comes is closed
   return out;
 }

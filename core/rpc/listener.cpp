@@ -96,16 +96,15 @@ UniqueFd Listener::stop() {
 void Listener::adopt(UniqueFd connection) { take(io_.lowLevelProvider->wrapUnixSocketFd(kj::AutoCloseFd(connection.release()))); }
 
 kj::Promise<void> Listener::acceptLoop() {
-  return receiver_->accept().then(
-      [this](kj::Own<kj::AsyncIoStream>&& stream) {
-        take(kj::mv(stream));
-        return acceptLoop();
-      },
-      [this](kj::Exception&& e) {
-        // Out of descriptors, most likely: the next one may work, so the daemon must not go deaf.
-        refused_(Peer{}, std::string("accept: ") + e.getDescription().cStr());
-        return io_.provider->getTimer().afterDelay(100 * kj::MILLISECONDS).then([this] { return acceptLoop(); });
-      });
+  // accept() also throws where it could reject: either way the loop goes on. Only one connection is lost when it cannot be taken.
+  return kj::evalNow([this] { return receiver_->accept(); })
+      .then([this](kj::Own<kj::AsyncIoStream>&& stream) { take(kj::mv(stream)); })
+      .then([this] { return acceptLoop(); },
+            [this](kj::Exception&& e) {
+              // Out of descriptors, most likely: the next one may work, so the daemon must not go deaf.
+              refused_(Peer{}, std::string("accept: ") + e.getDescription().cStr());
+              return io_.provider->getTimer().afterDelay(100 * kj::MILLISECONDS).then([this] { return acceptLoop(); });
+            });
 }
 
 void Listener::take(kj::Own<kj::AsyncIoStream> stream) {

@@ -288,11 +288,12 @@ void TaskRun::finish(std::optional<Error> failure) {
   if (recorded_) {
     const auto words = capnp::messageToFlatArray(*message);
     const auto bytes = words.asBytes();
+    const std::string_view result(reinterpret_cast<const char*>(bytes.begin()), bytes.size());
     try {
-      service_.store_.finishTask(task_->request.id, statusName(out.getStatus()), finished,
-                                 std::string_view(reinterpret_cast<const char*>(bytes.begin()), bytes.size()));
+      service_.store_.finishTask(task_->request.id, statusName(out.getStatus()), finished, result);
     } catch (const Error& e) {
-      // The client still gets its result; the record stays open and the next start closes it.
+      // The client still gets its result.
+      service_.finishLater(task_->request.id, statusName(out.getStatus()), finished, std::string(result));
       emit(names::kEvidenceStoreFailed, Severity::error, "the result of task " + task_->request.id + " is not in the store: " + e.text(),
            {{"count", "1"}, {"reason", e.text()}});
     }

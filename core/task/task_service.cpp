@@ -101,6 +101,26 @@ Task<void> TaskService::keepReleasing(std::string zoneId) {
   }
 }
 
+void TaskService::finishLater(std::string taskId, std::string status, int64_t finishedNs, std::string result) {
+  later_.add(keepFinishing(std::move(taskId), std::move(status), finishedNs, std::move(result)).promise());
+}
+
+Task<void> TaskService::keepFinishing(std::string taskId, std::string status, int64_t finishedNs, std::string result) {
+  constexpr int kTries = 12;  // some twenty minutes; after that the next start closes it
+  for (int i = 0; i < kTries; ++i) {
+    auto waiting = timer_.afterDelay((250LL << i) * kj::MILLISECONDS);
+    co_await kj::mv(waiting);
+    bool done = false;
+    try {
+      store_.finishTask(taskId, status, finishedNs, result);
+      done = true;
+    } catch (const Error&) {
+      // What was in the way still is.
+    }
+    if (done) co_return;
+  }
+}
+
 size_t TaskService::reconcile() {
   const auto open = store_.openTasks();
   for (const auto& row : open) {

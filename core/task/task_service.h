@@ -124,6 +124,9 @@ class TaskService final : private kj::TaskSet::ErrorHandler {
   std::map<std::string, std::shared_ptr<RunningTask>> running_;
   std::map<std::string, std::string> zoneOfTask_;
   Task<void> keepReleasing(std::string zoneId);
+  // Writes down how a task ended, when the store could not take it at once (no memory, no room). The next start closes what it never took.
+  void finishLater(std::string taskId, std::string status, int64_t finishedNs, std::string result);
+  Task<void> keepFinishing(std::string taskId, std::string status, int64_t finishedNs, std::string result);
   kj::TaskSet tasks_;
   kj::TaskSet later_;  // nobody waits for these
 };

@@ -300,6 +300,8 @@ Task<void> ZoneService::takeDown(std::string id) {
   auto destroying = workers_.runSerial(id, [this, id] { backend_.destroyZone(callOptions(), id); });
   co_await kj::mv(destroying);
   co_await enforcement_.remove(id);  // after the last process: what still carried the label would be denied everything
+  // The group is gone; should the rest fail, its descriptor must not stay for as long as the disk is full.
+  if (const auto zone = zones_.find(id); zone != zones_.end()) zone->second->cgroup.reset();
   const std::string scratch = scratchDirectory(id);
   auto removing = workers_.run([scratch] { removeTree(scratch); });
   co_await kj::mv(removing);

@@ -99,6 +99,7 @@ void limit(int resource, const char* name, uint64_t soft, uint64_t wanted, Armed
   next.rlim_max = std::min<uint64_t>(now.rlim_max, wanted);
   next.rlim_cur = std::min<uint64_t>(soft, next.rlim_max);
   check(::setrlimit(static_cast<__rlimit_resource_t>(resource), &next), "set a limit");
+  if (wanted == kNone) return;  // stricter than nothing: nobody asked for so much
   armed.notes.push_back(std::string(name) + " is " + std::to_string(next.rlim_max) + ", asked for " + std::to_string(wanted) +
                         ": the agent may not raise it");
 }

@@ -175,6 +175,10 @@ open("was/new", "w").write("x")
     for options in ([], ["--all"], ["--stat"], ["--patch"], ["--json"]):
         assert b'secret"' not in rauha.run("diff", identifier, *options).exited(0).stdout.replace(str(secret).encode(), b"")
     outcome = apply(rauha, identifier)
+    assert {change["path"] for change in outcome["changes"] if change["verdict"] == "skipped"} >= {"fifo", "socket"}
+    assert {change["path"] for change in outcome["changes"] if change["verdict"] == "protected"} >= {"stolen", "up", "src"}
+    assert not os.path.lexists(repo / "stolen") and not os.path.lexists(repo / "up")
+    outcome = apply(rauha, identifier, "--include-protected")
     assert {change["path"] for change in outcome["changes"] if change["verdict"] == "skipped"} == {"fifo", "socket"}
     assert os.readlink(repo / "stolen") == str(secret) and secret.read_text() == "secret"
     assert not (repo / "fifo").exists() and sorted(path.name for path in tmp_path.iterdir()) == ["repo", "secret"]

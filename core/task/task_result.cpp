@@ -146,9 +146,9 @@ void TaskRun::writeEvidence(schema::TaskResult::Builder out, Extent extent) {
       stats.setKept(0);
       stats.setTruncated(stats.getBytes() > 0);
     }
-    notes.push_back("the result was too large for one message: output, events and the list of changes are left out of it");
+    notes.emplace_back("the result was too large for one message: output, events and the list of changes are left out of it");
   } else if (extent == Extent::fewChanges) {
-    notes.push_back("the result was too large for one message: the list of changes is left out of it, `rauha diff` shows them");
+    notes.emplace_back("the result was too large for one message: the list of changes is left out of it, `rauha diff` shows them");
   }
   auto list = out.initNotes(static_cast<unsigned>(notes.size()));
   for (unsigned i = 0; i < list.size(); ++i) list.set(i, notes[i]);

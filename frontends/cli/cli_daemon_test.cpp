@@ -37,6 +37,7 @@ TEST_F(DaemonStart, isCleanOfItsStarter) {
 
 TEST_F(DaemonStart, happensOnceForManyAtATime) {
   std::vector<std::unique_ptr<Program>> programs;
+  programs.reserve(8);
   for (int i = 0; i < 8; ++i)
     programs.push_back(
         std::make_unique<Program>(program_, spec({"sandbox", "--json", "--image", "host", "--", "exit", std::to_string(i)})));

@@ -206,6 +206,10 @@ Manifest::Manifest(int directory) : state_(std::make_unique<State>()) {
     const auto* words = static_cast<const capnp::word*>(state_->address);
     state_->reader = kj::heap<capnp::FlatArrayMessageReader>(kj::arrayPtr(words, state_->bytes / sizeof(capnp::word)), options);
     (void)get().getTotals();
+    // A list of structs without content costs no bytes, whatever its length says; ours have content.
+    if (get().getChanges().size() > state_->bytes / sizeof(capnp::word))
+      throw Error(kClass, Code::corrupt, "the manifest of a change set has more changes than bytes for them",
+                  "delete the task: rauha task delete");
   } catch (const kj::Exception& e) {
     throw Error(kClass, Code::corrupt, std::string("the manifest of a change set is damaged: ") + e.getDescription().cStr(),
                 "delete the task: rauha task delete");

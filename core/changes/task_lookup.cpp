@@ -12,7 +12,7 @@ namespace {
 
 constexpr std::string_view kPrefix = "task_";
 constexpr size_t kShortest = 4;
-constexpr size_t kLookedBack = 100;  // tasks, for the last one with changes
+constexpr size_t kLookedBack = 100;    // tasks, for the last one with changes
 constexpr size_t kMostCounted = 1000;  // of those that an ambiguous beginning fits
 
 [[noreturn]] void refuse(Code code, const std::string& text, const std::string& object) {

@@ -27,11 +27,15 @@ kj::Promise<void> readRest(kj::AsyncInputStream& stream, kj::ArrayPtr<kj::byte> 
 
 kj::Promise<kj::Maybe<capnp::MessageReaderAndFds>> PoliteStream::tryReadMessage(kj::ArrayPtr<kj::AutoCloseFd> fds,
                                                                                 capnp::ReaderOptions options, kj::ArrayPtr<capnp::word>) {
+  unread_ = nullptr;
   return readNext(fds, options)
       .then(
           [this](Read&& message) -> kj::Promise<Read> {
             KJ_IF_MAYBE (next, message) {
-              if (!keepsTooMuch(*next->reader)) return kj::mv(message);
+              if (!keepsTooMuch(*next->reader)) {
+                unread_ = watchUnread(0).eagerlyEvaluate(nullptr);
+                return kj::mv(message);
+              }
               beginLeaving();
               return KJ_EXCEPTION(DISCONNECTED, "the peer keeps too many answers and capabilities");
             }
@@ -48,6 +52,18 @@ kj::Promise<kj::Maybe<capnp::MessageReaderAndFds>> PoliteStream::tryReadMessage(
 void PoliteStream::beginLeaving() {
   leaving_ =
       timer_.afterDelay(limits_.patienceMs * kj::MILLISECONDS).then([this] { givenUp_.fulfiller->fulfill(); }).eagerlyEvaluate(nullptr);
+}
+
+// While nobody asks for the next message: the RPC system may have hung up on the peer, and then waits to say so to one that does not read.
+kj::Promise<void> PoliteStream::watchUnread(uint32_t ms) {
+  constexpr uint32_t kStepMs = 500;
+  return timer_.afterDelay(kStepMs * kj::MILLISECONDS).then([this, ms]() -> kj::Promise<void> {
+    const bool waits = network_ != nullptr && network_->getCurrentQueueCount() > 0;
+    if (!waits) return watchUnread(0);
+    if (ms + kStepMs < limits_.patienceMs) return watchUnread(ms + kStepMs);
+    givenUp_.fulfiller->fulfill();
+    return kj::READY_NOW;
+  });
 }
 
 // A message that cannot be counted is one that the RPC system will refuse.

@@ -62,6 +62,7 @@ class PoliteStream final : public capnp::MessageStream {
   using Read = kj::Maybe<capnp::MessageReaderAndFds>;
   kj::Promise<Read> readNext(kj::ArrayPtr<kj::AutoCloseFd> fds, capnp::ReaderOptions options);
   void beginLeaving();
+  kj::Promise<void> watchUnread(uint32_t ms);
   bool keepsTooMuch(capnp::MessageReader& message);
   kj::Promise<Read> readBegun(kj::ArrayPtr<kj::AutoCloseFd> fds, capnp::ReaderOptions options);
   kj::Promise<Read> readSized(kj::Array<capnp::word> table, kj::ArrayPtr<kj::AutoCloseFd> fds, capnp::ReaderOptions options);
@@ -77,6 +78,7 @@ class PoliteStream final : public capnp::MessageStream {
   KeptCount kept_;
   kj::Maybe<kj::TimePoint> stalledSince_;  // the peer has so many unread replies that nothing more is read from it
   kj::PromiseFulfillerPair<void> givenUp_ = kj::newPromiseAndFulfiller<void>();
+  kj::Promise<void> unread_ = nullptr;
   kj::Promise<void> leaving_ = nullptr;  // after the last message: who does not read what is still to be said is given up
 };
 

@@ -264,6 +264,7 @@ Task<void> TaskRun::startProcess() {
     task_->stdin_.fulfiller->reject(KJ_EXCEPTION(FAILED, "the task has no standard input"));
   auto attachedInTime = answered(kj::mv(attached), silence());
   co_await kj::mv(attachedInTime);
+  startedMonotonicNs_ = monotonicNs();
   kj::Promise<capnp::Response<schema::Process::StartResults>> starting = process.startRequest().send();
   auto startedInTime = answered(kj::mv(starting), silence());
   auto started = co_await kj::mv(startedInTime);
@@ -272,8 +273,10 @@ Task<void> TaskRun::startProcess() {
   started_ = true;
   stage("start");
   emit(names::kTaskStarted, Severity::info, "task runs", {{"command", request.argv[0]}, {"image", image_->info.reference}});
-  auto waiting =
-      process.waitRequest().send().then([this](capnp::Response<schema::Process::WaitResults>&& response) { exit_ = kj::mv(response); });
+  auto waiting = process.waitRequest().send().then([this](capnp::Response<schema::Process::WaitResults>&& response) {
+    exit_ = kj::mv(response);
+    exitedMonotonicNs_ = monotonicNs();
+  });
   waited_ = waiting.fork();
 }
 

@@ -82,6 +82,7 @@ class TaskRun final {
   EnforcementReport enforcement_;
   bool recorded_ = false, leased_ = false, started_ = false, labelled_ = false, shimHangs_ = false, ended_ = false;
   int64_t createdNs_, startedNs_ = 0, lastStageNs_;
+  int64_t startedMonotonicNs_ = 0, exitedMonotonicNs_ = 0;  // from before the agent was asked to until it had answered
   std::vector<std::pair<std::string, uint64_t>> stages_;
 };
 

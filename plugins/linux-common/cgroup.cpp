@@ -91,7 +91,7 @@ void addCpu(Usage& out, const std::string& v2, const std::string& cpuacct) {
   // The v2 tree counts processor time even where no controller is bound to it.
   const std::string stat = readIfPresent(v2 + "/cpu.stat").value_or("");
   const auto userUs = valueOf(stat, "user_usec"), systemUs = valueOf(stat, "system_usec");
-  if (!userUs || !systemUs) out.partial.push_back("cpu: not counted by this kernel");
+  if (!userUs || !systemUs) out.partial.emplace_back("cpu: not counted by this kernel");
   out.cpuUserUs = userUs.value_or(0);
   out.cpuSystemUs = systemUs.value_or(0);
 }
@@ -104,12 +104,12 @@ void addMemory(Usage& out, const std::string& v2, const std::string& v1) {
   } else {
     const auto now = readNumber(group + (v1.empty() ? "/memory.current" : "/memory.usage_in_bytes"));
     out.memoryPeakBytes = now.value_or(0);
-    out.partial.push_back(now ? "memory_peak_bytes: the kernel keeps no peak, this is the present use"
-                              : "memory_peak_bytes: no memory controller");
+    out.partial.emplace_back(now ? "memory_peak_bytes: the kernel keeps no peak, this is the present use"
+                                 : "memory_peak_bytes: no memory controller");
   }
   const std::string events = readIfPresent(group + (v1.empty() ? "/memory.events" : "/memory.oom_control")).value_or("");
   const auto kills = valueOf(events, "oom_kill");
-  if (!kills) out.partial.push_back("oom_kills: not counted by this kernel");
+  if (!kills) out.partial.emplace_back("oom_kills: not counted by this kernel");
   out.oomKills = kills.value_or(0);
 }
 
@@ -118,13 +118,13 @@ void addPids(Usage& out, const std::string& v2, const std::string& v1) {
   const auto peak = readNumber(group + "/pids.peak");
   if (!peak) {
     const auto now = readNumber(group + "/pids.current");
-    out.partial.push_back(now ? "pids_peak: the kernel keeps no peak, this is the present number" : "pids_peak: no pids controller");
+    out.partial.emplace_back(now ? "pids_peak: the kernel keeps no peak, this is the present number" : "pids_peak: no pids controller");
     out.pidsPeak = now.value_or(0);
   } else {
     out.pidsPeak = *peak;
   }
   const auto refused = valueOf(readIfPresent(group + "/pids.events").value_or(""), "max");
-  if (!refused) out.partial.push_back("pids_refused: not counted by this kernel");
+  if (!refused) out.partial.emplace_back("pids_refused: not counted by this kernel");
   out.pidsRefused = refused.value_or(0);
 }
 
@@ -134,11 +134,11 @@ void addIo(Usage& out, const std::string& v2, const std::string& blkio) {
     auto text = readIfPresent(blkio + "/blkio.throttle.io_service_bytes_recursive");
     if (!text) text = readIfPresent(blkio + "/blkio.throttle.io_service_bytes");
     if (text) bytes = sumBlkio(*text);
-    out.partial.push_back(text ? "io_write_bytes: cgroup v1 does not attribute buffered writes" : "io: not counted by this kernel");
+    out.partial.emplace_back(text ? "io_write_bytes: cgroup v1 does not attribute buffered writes" : "io: not counted by this kernel");
   } else if (const auto text = readIfPresent(v2 + "/io.stat")) {
     bytes = sumIoStat(*text);
   } else {
-    out.partial.push_back("io: no io controller");
+    out.partial.emplace_back("io: no io controller");
   }
   out.ioReadBytes = bytes.read;
   out.ioWriteBytes = bytes.written;

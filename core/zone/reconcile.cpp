@@ -76,7 +76,8 @@ Task<void> ZoneService::adopt(store::ZoneRow row) {
   zone->state = ZoneState::failed;
   zones_[zone->id] = zone;
   std::optional<Error> failure;
-  bool unguarded = enforcement_.configured();  // until the enforcer knows the zone
+  // Until the enforcer knows the zone. The analyzer does not see that what is awaited may throw.
+  bool unguarded = enforcement_.configured();  // NOLINT(clang-analyzer-deadcode.DeadStores)
   try {
     auto connecting = workers_.runSerial(row.id, [this, id = row.id] { return backend_.connectZone(reconcileOptions(), id); });
     plugin::ZoneHandle handle = co_await kj::mv(connecting);

@@ -66,7 +66,12 @@ std::shared_ptr<RunningTask> TaskService::run(TaskRequest request, std::string* 
   auto run = std::make_unique<TaskRun>(*this, task);
   zoneOfTask_[task->request.id] = run->zoneId();
   if (zoneId != nullptr) *zoneId = run->zoneId();
-  auto promise = run->execute().promise();
+  // Whatever kept the task from writing its result: who waits for it is told, and the record is closed.
+  auto promise = run->execute().promise().catch_([this, task, zone = run->zoneId()](kj::Exception&& e) {
+    task->pair_.fulfiller->reject(kj::cp(e));
+    closeLater(task->request.id, zone);
+    taskFailed(kj::mv(e));
+  });
   tasks_.add(promise.attach(kj::mv(run), kj::defer([this, id = task->request.id] {
                               running_.erase(id);
                               zoneOfTask_.erase(id);
@@ -121,21 +126,43 @@ Task<void> TaskService::keepFinishing(std::string taskId, std::string status, in
   }
 }
 
+void TaskService::close(const std::string& taskId, const std::string& zoneId, const std::string& why) {
+  capnp::MallocMessageBuilder message;
+  auto result = message.initRoot<schema::TaskResult>();
+  result.setTaskId(taskId);
+  result.setZoneId(zoneId);
+  result.setStatus(schema::TaskStatus::RUNTIME_ERROR);
+  auto error = result.initError();
+  error.setClass("daemon");
+  error.setCode(schema::ErrorCode::INTERNAL);
+  error.setText(why);
+  const auto words = capnp::messageToFlatArray(message);
+  const auto bytes = words.asBytes();
+  store_.finishTask(taskId, "runtime_error", realNs(), std::string_view(reinterpret_cast<const char*>(bytes.begin()), bytes.size()));
+}
+
+void TaskService::closeLater(const std::string& taskId, const std::string& zoneId) { later_.add(keepClosing(taskId, zoneId).promise()); }
+
+Task<void> TaskService::keepClosing(std::string taskId, std::string zoneId) {
+  constexpr int kTries = 12;
+  for (int i = 0; i < kTries; ++i) {
+    auto waiting = timer_.afterDelay((250LL << i) * kj::MILLISECONDS);
+    co_await kj::mv(waiting);
+    bool done = false;
+    try {
+      close(taskId, zoneId, "the result of task " + taskId + " could not be written");
+      done = true;
+    } catch (...) {
+      // What was in the way still is.
+    }
+    if (done) co_return;
+  }
+}
+
 size_t TaskService::reconcile() {
   const auto open = store_.openTasks();
   for (const auto& row : open) {
-    capnp::MallocMessageBuilder message;
-    auto result = message.initRoot<schema::TaskResult>();
-    result.setTaskId(row.id);
-    result.setZoneId(row.zoneId);
-    result.setStatus(schema::TaskStatus::RUNTIME_ERROR);
-    auto error = result.initError();
-    error.setClass("daemon");
-    error.setCode(schema::ErrorCode::INTERNAL);
-    error.setText("the daemon ended while task " + row.id + " ran");
-    const auto words = capnp::messageToFlatArray(message);
-    const auto bytes = words.asBytes();
-    store_.finishTask(row.id, "runtime_error", realNs(), std::string_view(reinterpret_cast<const char*>(bytes.begin()), bytes.size()));
+    close(row.id, row.zoneId, "the daemon ended while task " + row.id + " ran");
     evidence::Event event;
     event.name = evidence::names::kReconcileTaskClosed;
     event.severity = evidence::Severity::notice;

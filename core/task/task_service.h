@@ -126,6 +126,10 @@ class TaskService final : private kj::TaskSet::ErrorHandler {
   Task<void> keepReleasing(std::string zoneId);
   // Writes down how a task ended, when the store could not take it at once (no memory, no room). The next start closes what it never took.
   void finishLater(std::string taskId, std::string status, int64_t finishedNs, std::string result);
+  // A task that came to no result.
+  void close(const std::string& taskId, const std::string& zoneId, const std::string& why);
+  void closeLater(const std::string& taskId, const std::string& zoneId);
+  Task<void> keepClosing(std::string taskId, std::string zoneId);
   Task<void> keepFinishing(std::string taskId, std::string status, int64_t finishedNs, std::string result);
   kj::TaskSet tasks_;
   kj::TaskSet later_;  // nobody waits for these

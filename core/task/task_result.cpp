@@ -300,8 +300,10 @@ void TaskRun::finish(std::optional<Error> failure) {
       service_.store_.finishTask(task_->request.id, statusName(out.getStatus()), finished, result);
     } catch (const Error& e) {
       // The client still gets its result.
-      service_.finishLater(task_->request.id, statusName(out.getStatus()), finished, std::string(result));
-      emit(names::kEvidenceStoreFailed, Severity::error, "the result of task " + task_->request.id + " is not in the store: " + e.text(),
+      const bool again = service_.finishLater(task_->request.id, statusName(out.getStatus()), finished, result);
+      emit(names::kEvidenceStoreFailed, Severity::error,
+           "the result of task " + task_->request.id + " is not in the store" +
+               (again ? " yet: " : ", and too many others wait already for it to be tried again: ") + e.text(),
            {{"count", "1"}, {"reason", e.text()}});
     }
     service_.keepHistory();

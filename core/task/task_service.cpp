@@ -106,20 +106,27 @@ Task<void> TaskService::keepReleasing(std::string zoneId) {
   }
 }
 
-void TaskService::finishLater(std::string taskId, std::string status, int64_t finishedNs, std::string result) {
-  later_.add(keepFinishing(std::move(taskId), std::move(status), finishedNs, std::move(result)).promise());
+bool TaskService::finishLater(const std::string& taskId, const std::string& status, int64_t finishedNs, std::string_view result) {
+  if (result.size() > kMostWaitingBytes - waitingBytes_) return false;
+  waitingBytes_ += result.size();
+  later_.add(keepTrying([this, taskId, status, finishedNs, result = std::string(result)] {
+               store_.finishTask(taskId, status, finishedNs, result);
+             })
+                 .promise()
+                 .attach(kj::defer([this, bytes = result.size()] { waitingBytes_ -= bytes; })));
+  return true;
 }
 
-Task<void> TaskService::keepFinishing(std::string taskId, std::string status, int64_t finishedNs, std::string result) {
-  constexpr int kTries = 12;  // some twenty minutes; after that the next start closes it
+Task<void> TaskService::keepTrying(std::function<void()> write) {
+  constexpr int kTries = 12;  // some twenty minutes; after that the next start closes the record
   for (int i = 0; i < kTries; ++i) {
     auto waiting = timer_.afterDelay((250LL << i) * kj::MILLISECONDS);
     co_await kj::mv(waiting);
     bool done = false;
     try {
-      store_.finishTask(taskId, status, finishedNs, result);
+      write();
       done = true;
-    } catch (const Error&) {
+    } catch (...) {
       // What was in the way still is.
     }
     if (done) co_return;
@@ -141,22 +148,9 @@ void TaskService::close(const std::string& taskId, const std::string& zoneId, co
   store_.finishTask(taskId, "runtime_error", realNs(), std::string_view(reinterpret_cast<const char*>(bytes.begin()), bytes.size()));
 }
 
-void TaskService::closeLater(const std::string& taskId, const std::string& zoneId) { later_.add(keepClosing(taskId, zoneId).promise()); }
-
-Task<void> TaskService::keepClosing(std::string taskId, std::string zoneId) {
-  constexpr int kTries = 12;
-  for (int i = 0; i < kTries; ++i) {
-    auto waiting = timer_.afterDelay((250LL << i) * kj::MILLISECONDS);
-    co_await kj::mv(waiting);
-    bool done = false;
-    try {
-      close(taskId, zoneId, "the result of task " + taskId + " could not be written");
-      done = true;
-    } catch (...) {
-      // What was in the way still is.
-    }
-    if (done) co_return;
-  }
+void TaskService::closeLater(const std::string& taskId, const std::string& zoneId) {
+  later_.add(
+      keepTrying([this, taskId, zoneId] { close(taskId, zoneId, "the result of task " + taskId + " could not be written"); }).promise());
 }
 
 size_t TaskService::reconcile() {

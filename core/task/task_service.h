@@ -9,6 +9,7 @@
 #include <schemas/client.capnp.h>
 #include <schemas/task.capnp.h>
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -120,17 +121,19 @@ class TaskService final : private kj::TaskSet::ErrorHandler {
   // Reading what a task wrote takes as long as the task made it take; zones of others must not wait for it.
   WorkerPool collectors_{2, 4096};
   ClientFiles clientFiles_;
+  static constexpr size_t kMostWaitingBytes = 64u << 20;
+  size_t waitingBytes_ = 0;  // of results that the store did not take yet
   size_t history_ = 0, resultLimit_ = rpc::kMostResultBytes;
   std::map<std::string, std::shared_ptr<RunningTask>> running_;
   std::map<std::string, std::string> zoneOfTask_;
   Task<void> keepReleasing(std::string zoneId);
-  // Writes down how a task ended, when the store could not take it at once (no memory, no room). The next start closes what it never took.
-  void finishLater(std::string taskId, std::string status, int64_t finishedNs, std::string result);
+  // Writes down how a task ended, when the store could not take it at once (no memory, no room). False: too much waits for that already;
+  // the next start closes the record, as it does with what the store never took.
+  bool finishLater(const std::string& taskId, const std::string& status, int64_t finishedNs, std::string_view result);
+  Task<void> keepTrying(std::function<void()> write);
   // A task that came to no result.
   void close(const std::string& taskId, const std::string& zoneId, const std::string& why);
   void closeLater(const std::string& taskId, const std::string& zoneId);
-  Task<void> keepClosing(std::string taskId, std::string zoneId);
-  Task<void> keepFinishing(std::string taskId, std::string status, int64_t finishedNs, std::string result);
   kj::TaskSet tasks_;
   kj::TaskSet later_;  // nobody waits for these
 };

@@ -1,6 +1,6 @@
 #include "core/base/cache_paths.h"
 
-#include <algorithm>
+#include "core/base/ascii_case.h"
 
 namespace rauha {
 namespace {
@@ -8,12 +8,6 @@ namespace {
 constexpr std::string_view kDirectories[] = {"__pycache__", ".pytest_cache",      ".mypy_cache",   ".ruff_cache", ".hypothesis",
                                              ".ccache",     ".ipynb_checkpoints", ".parcel-cache", ".turbo",      ".sass-cache"};
 constexpr struct { std::string_view suffix, group; } kSuffixes[] = {{".pyc", "*.pyc"}, {".pyo", "*.pyc"}};
-
-char lower(char c) noexcept { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
-
-bool same(std::string_view a, std::string_view b) noexcept {
-  return a.size() == b.size() && std::equal(a.begin(), a.end(), b.begin(), [](char x, char y) { return lower(x) == lower(y); });
-}
 
 }  // namespace
 
@@ -24,11 +18,12 @@ std::string_view cacheGroup(std::string_view path) noexcept {
     const std::string_view name = path.substr(0, slash);
     path.remove_prefix(slash == std::string_view::npos ? path.size() : slash + 1);
     for (const auto known : kDirectories)
-      if (same(name, known)) return known;
-    if (same(previous, "node_modules") && same(name, ".cache")) return "node_modules/.cache";
+      if (sameButCase(name, known)) return known;
+    if (sameButCase(previous, "node_modules") && sameButCase(name, ".cache")) return "node_modules/.cache";
     if (path.empty())
       for (const auto& known : kSuffixes)
-        if (name.size() >= known.suffix.size() && same(name.substr(name.size() - known.suffix.size()), known.suffix)) return known.group;
+        if (name.size() >= known.suffix.size() && sameButCase(name.substr(name.size() - known.suffix.size()), known.suffix))
+          return known.group;
     previous = name;
   }
   return {};

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "core/base/ascii_case.h"
+
 namespace rauha {
 namespace {
 
@@ -108,14 +110,8 @@ constexpr struct {
 
 constexpr std::string_view kEditorSuffixes[] = {".code-workspace", ".sublime-project"};
 
-char lower(char c) noexcept { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
-
-bool same(std::string_view a, std::string_view b) noexcept {
-  return a.size() == b.size() && std::equal(a.begin(), a.end(), b.begin(), [](char x, char y) { return lower(x) == lower(y); });
-}
-
 bool endsWith(std::string_view text, std::string_view suffix) noexcept {
-  return text.size() >= suffix.size() && same(text.substr(text.size() - suffix.size()), suffix);
+  return text.size() >= suffix.size() && sameButCase(text.substr(text.size() - suffix.size()), suffix);
 }
 
 // The first component, taken off the path.
@@ -134,14 +130,16 @@ std::string_view gitReason(std::string_view inner) noexcept {
   while (!inner.empty()) {
     const std::string_view name = take(inner);
     const bool last = inner.empty();
-    if (same(name, "hooks")) return kHook;
-    if (last && (same(name, "config") || same(name, "config.worktree") || same(name, "commondir") || same(name, "gitdir")))
+    if (sameButCase(name, "hooks")) return kHook;
+    if (last && (sameButCase(name, "config") || sameButCase(name, "config.worktree") || sameButCase(name, "commondir") ||
+                 sameButCase(name, "gitdir")))
       return kGitConfig;
-    if (last && same(previous, "info") && same(name, "attributes")) return kAttributes;
-    if (same(name, "rebase-merge") || same(name, "rebase-apply")) return "git rebase script";  // its "exec" lines run on --continue
-    nested = nested || same(name, "modules") || same(name, "worktrees");
+    if (last && sameButCase(previous, "info") && sameButCase(name, "attributes")) return kAttributes;
+    if (sameButCase(name, "rebase-merge") || sameButCase(name, "rebase-apply"))
+      return "git rebase script";  // its "exec" lines run on --continue
+    nested = nested || sameButCase(name, "modules") || sameButCase(name, "worktrees");
     // Outside of these, only two levels matter: a branch called "hooks" or "config" is no danger.
-    if (!nested && !same(name, "info")) return {};
+    if (!nested && !sameButCase(name, "info")) return {};
     previous = name;
   }
   return {};
@@ -191,9 +189,9 @@ std::string_view protectedReason(std::string_view path) noexcept {
       if (const auto reason = bare && rest.empty() ? std::string_view() : gitReason(rest); !reason.empty()) return reason;
     }
     for (const auto& rule : kComponents)
-      if (same(name, rule.name)) return rule.reason;
+      if (sameButCase(name, rule.name)) return rule.reason;
     for (const auto& pair : kPairs)
-      if (same(previous, pair.parent) && same(name, pair.name)) return pair.reason;
+      if (sameButCase(previous, pair.parent) && sameButCase(name, pair.name)) return pair.reason;
     for (const auto suffix : kEditorSuffixes)
       if (endsWith(name, suffix)) return kEditor;
     previous = name;

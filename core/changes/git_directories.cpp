@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <linux/openat2.h>
-#include <strings.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -11,6 +10,7 @@
 #include <unordered_map>
 #include <unordered_set>
 
+#include "core/base/ascii_case.h"
 #include "core/base/fd.h"
 #include "core/changes/tree.h"
 
@@ -97,8 +97,6 @@ std::string_view trimmed(std::string_view text) {
   return text.substr(first, text.find_last_not_of(" \t\r") - first + 1);
 }
 
-bool same(std::string_view a, std::string_view b) { return a.size() == b.size() && strncasecmp(a.data(), b.data(), a.size()) == 0; }
-
 // The value as git reads it, as far as paths need: a comment ends it, quotes are no part of it.
 std::string valueOf(std::string_view text) {
   std::string out;
@@ -152,12 +150,12 @@ std::string hooksPathOf(int base) {
     rest.remove_prefix(std::min(end + 1, rest.size()));
     if (line.starts_with('[')) {
       const size_t close = line.find(']');
-      core = same(trimmed(line.substr(1, close == std::string_view::npos ? close : close - 1)), "core");
+      core = sameButCase(trimmed(line.substr(1, close == std::string_view::npos ? close : close - 1)), "core");
       // A section's first variable may stand in its line.
       line = close == std::string_view::npos ? std::string_view() : trimmed(line.substr(close + 1));
     }
     const size_t equals = line.find('=');
-    if (core && equals != std::string_view::npos && same(trimmed(line.substr(0, equals)), "hooksPath"))
+    if (core && equals != std::string_view::npos && sameButCase(trimmed(line.substr(0, equals)), "hooksPath"))
       found = beneath(valueOf(line.substr(equals + 1)));
   }
   return found;

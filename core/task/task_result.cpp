@@ -148,7 +148,8 @@ void TaskRun::writeEvidence(schema::TaskResult::Builder out, Extent extent) {
     }
     notes.emplace_back("the result was too large for one message: output, events and the list of changes are left out of it");
   } else if (extent == Extent::fewChanges) {
-    notes.emplace_back("the result was too large for one message: the list of changes is left out of it, `rauha diff` shows them");
+    notes.emplace_back(
+        "the result was too large for one message: the list of changes is left out of it; `rauha diff` shows them where they were kept");
   }
   auto list = out.initNotes(static_cast<unsigned>(notes.size()));
   for (unsigned i = 0; i < list.size(); ++i) list.set(i, notes[i]);

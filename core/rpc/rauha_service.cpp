@@ -415,10 +415,12 @@ class RauhaServer final : public schema::Rauha::Server {
   Task<void> runListPlugins(ListPluginsContext context) {
     const auto records = services_.registry.records();
     std::vector<std::string> names;
+    names.reserve(records.size());
     for (const auto& record : records) names.push_back(record.loaded ? record.name : "");
     // One that hangs must not hide the others: what it can do is then said to be unknown, and the rest is answered.
     auto pending = services_.workers.run([this, names] {
       std::vector<std::vector<std::string>> out;
+      out.reserve(names.size());
       for (const auto& name : names) out.push_back(name.empty() ? std::vector<std::string>() : services_.registry.capabilities(name));
       return out;
     });

@@ -7,7 +7,7 @@ namespace {
 class Commands : public CliTest {
  protected:
   nlohmann::json json(std::vector<std::string> words, int status = 0) const {
-    words.push_back("--json");
+    words.emplace_back("--json");
     const auto finished = run(words);
     EXPECT_EQ(finished.status, status) << finished.out << finished.err;
     return finished.json();
@@ -41,7 +41,8 @@ TEST_F(Commands, policies) {
   EXPECT_NE(text({"policy", "show", "strict", "--toml"}).find("strict"), std::string::npos);
   EXPECT_EQ(json({"policy", "show", "--zone", "frontend"})["name"], "task");
   EXPECT_EQ(json({"policy", "validate", file("ok.toml", "")})["valid"], true);
-  const auto answer = json({"policy", "validate", file("x.toml", "bad = 1\n")}, 1), refused = answer["error"];
+  const auto answer = json({"policy", "validate", file("x.toml", "bad = 1\n")}, 1);
+  const auto& refused = answer["error"];
   EXPECT_EQ(answer["valid"], false);
   EXPECT_EQ(refused["class"], "policy");
   EXPECT_EQ(refused["hint"], "remove it");

@@ -16,6 +16,7 @@ constexpr size_t kChunk = 64 * 1024;
 constexpr size_t kRequestLimit = 1 << 20;
 // A daemon answers a cancel at once, whatever the task does with it. One that has not for this long is stopped or hangs.
 constexpr auto kSilence = 5 * kj::SECONDS;
+constexpr auto kSilenceOfTwo = 2 * kj::SECONDS;  // who asks twice waits less
 // After the result, the daemon's sinks should have ended; this long without a byte means that they will not.
 constexpr auto kIdle = 200 * kj::MILLISECONDS;
 
@@ -209,10 +210,10 @@ void SandboxRun::onSignal(int number) {
   }
   switch (++endings_) {
     case 1:
-      return cancel(number);
+      return cancel(number, kSilence);
     case 2:
-      if (unheard_ > 0) return leaveSilent();
-      return cancel(SIGKILL);
+      // The answer to the first may be on its way: an unanswered one alone does not tell a silent daemon.
+      return cancel(SIGKILL, kSilenceOfTwo);
     default:
       givenUp_.fulfiller->fulfill();
   }
@@ -223,13 +224,12 @@ void SandboxRun::leaveSilent() {
   givenUp_.fulfiller->fulfill();
 }
 
-void SandboxRun::cancel(int number) {
+void SandboxRun::cancel(int number, kj::Duration patience) {
   KJ_IF_MAYBE (task, task_) {
     auto call = task->cancelRequest();
     call.setSignal(number);
-    ++unheard_;
-    auto heard = call.send().ignoreResult().then([this]() { --unheard_; });
-    auto silence = io_.provider->getTimer().afterDelay(kSilence).then([this]() { leaveSilent(); });
+    auto heard = call.send().ignoreResult();
+    auto silence = io_.provider->getTimer().afterDelay(patience).then([this]() { leaveSilent(); });
     background(heard.exclusiveJoin(kj::mv(silence)));
   }
 }
@@ -238,7 +238,7 @@ void SandboxRun::readerGone() {
   if (signals_.ending() != 0) return;
   signals_.noteEnding(SIGPIPE);
   ++endings_;
-  cancel(SIGTERM);
+  cancel(SIGTERM, kSilence);
 }
 
 void SandboxRun::watchReader() {

@@ -2,7 +2,7 @@
 // One sandbox task over one connection: the request, the streams in both directions, the signals, and the result.
 //
 // Signals: the first that asks us to end cancels the task with that signal and waits for its result; the second kills it; the third gives
-// up waiting. A daemon that does not even take the cancel is not waited for: five seconds after the first, not at all after the second. A
+// up waiting. A daemon that does not even take the cancel is not waited for: five seconds after the first, two after the second. A
 // reader of our standard output that goes away cancels it too. Standard input is read only after the daemon has taken the
 // request, and no longer than the task runs.
 //
@@ -60,7 +60,7 @@ class SandboxRun final {
   Task<void> forwardInput(schema::ByteSink::Client sink);
   Task<void> watchSignals();
   void onSignal(int number);
-  void cancel(int number);
+  void cancel(int number, kj::Duration patience);
   void leaveSilent();
   void readerGone();
   void watchReader();
@@ -80,7 +80,7 @@ class SandboxRun final {
   kj::Own<kj::UnixEventPort::FdObserver> signalObserver_;
   kj::Maybe<schema::TaskHandle::Client> task_;
   kj::Maybe<Result> result_;
-  int endings_ = 0, unheard_ = 0;  // signals; cancels without an answer
+  int endings_ = 0;  // signals that asked us to end
   bool accepted_ = false, silent_ = false;
   std::string taskId_, zoneId_;
   kj::PromiseFulfillerPair<void> givenUp_;

@@ -2,8 +2,10 @@
 
 import json
 import os
+import re
 import resource
 import time
+from pathlib import Path
 
 import pytest
 
@@ -305,13 +307,18 @@ print(json.dumps({name: resource.getrlimit(getattr(resource, name)) for name in 
 """
     limits = json.loads(rauha.sandbox(*PYTHON, script, options=policy_file(resources={"open_files": 512})).task("succeeded", 0)["stdout"])
     assert limits["RLIMIT_NOFILE"] == [512, 512] and limits["RLIMIT_RTPRIO"][1] == 0, limits
-    # Fixed values, whatever the daemon itself was given.
-    assert limits["RLIMIT_MEMLOCK"] == [8 << 20, 8 << 20] and limits["RLIMIT_SIGPENDING"] == [16384, 16384] and limits["RLIMIT_NICE"] == [0, 0], limits
-    assert limits["RLIMIT_STACK"] == [8 << 20, -1], limits
-    # No limit, or the daemon's own where it has one: the agent may not raise it.
-    for name in ("RLIMIT_FSIZE", "RLIMIT_CPU", "RLIMIT_NPROC", "RLIMIT_AS"):
-        hard = resource.prlimit(rauha.daemon_pid(), getattr(resource, name))[1]
-        assert limits[name] == [hard, hard], (name, limits)
+    # Fixed values, whatever the daemon itself was given; without CAP_SYS_RESOURCE the agent raises no hard limit above the daemon's own.
+    daemon = rauha.daemon_pid()
+    effective = int(re.search(r"^CapEff:\s*(\S+)", Path(f"/proc/{daemon}/status").read_text(), re.M)[1], 16)
+    raises = effective >> 24 & 1  # CAP_SYS_RESOURCE, linux/capability.h
+    unlimited = resource.RLIM_INFINITY
+    fixed = {"MEMLOCK": (8 << 20, 8 << 20), "SIGPENDING": (16384, 16384), "NICE": (0, 0), "STACK": (8 << 20, unlimited)}
+    for name in ("MEMLOCK", "SIGPENDING", "NICE", "STACK", "FSIZE", "CPU", "NPROC", "AS"):
+        wanted = fixed.get(name, (unlimited, unlimited))
+        own = resource.prlimit(daemon, getattr(resource, f"RLIMIT_{name}"))[1]
+        if not raises and own != unlimited:
+            wanted = tuple(own if value == unlimited else min(value, own) for value in wanted)
+        assert tuple(limits[f"RLIMIT_{name}"]) == wanted, (name, limits)
 
 
 def test_neighbours_have_their_own_limits(rauha, policy_file):

@@ -118,12 +118,19 @@ void requireRegular(int fd, const char* path) {
 }
 
 std::string readAccountFile(int rootFd, const char* path) {
-  // This is read with the host's rights, before anything is masked: the root's own file system and nothing that is mounted in it, or a link
-  // of the image would have /proc and /sys read. Looked at before it is opened (opening can do things, too); O_NONBLOCK for a FIFO.
-  constexpr uint64_t kOwn = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV;
-  UniqueFd seen(sys::openat2Raw(rootFd, path, O_PATH, 0, kOwn));
+  // This is read with the host's rights, before anything is masked. Links are followed within the root's own file system only, or a link of
+  // the image would have /proc and /sys read. The file's own mount is fine (the image `host` has one for each file of /etc) where no link
+  // leads to it. Looked at before it is opened (opening can do things, too); O_NONBLOCK for a FIFO.
+  constexpr uint64_t kBeneath = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS;
+  uint64_t how = kBeneath | RESOLVE_NO_XDEV;
+  UniqueFd seen(sys::openat2Raw(rootFd, path, O_PATH, 0, how));
+  if (!seen && errno == EXDEV) {
+    how = kBeneath | RESOLVE_NO_SYMLINKS;
+    seen = UniqueFd(sys::openat2Raw(rootFd, path, O_PATH, 0, how));
+    if (!seen && errno == ELOOP) errno = EXDEV;
+  }
   if (seen) requireRegular(seen.get(), path);
-  UniqueFd fd(seen ? sys::openat2Raw(rootFd, path, O_RDONLY | O_NONBLOCK | O_NOCTTY, 0, kOwn) : -1);
+  UniqueFd fd(seen ? sys::openat2Raw(rootFd, path, O_RDONLY | O_NONBLOCK | O_NOCTTY, 0, how) : -1);
   if (!fd) {
     if (errno == ENOENT || errno == ENOTDIR || errno == ELOOP) return {};
     if (errno == EXDEV)

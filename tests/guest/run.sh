@@ -57,8 +57,9 @@ rm arguments
 write $work/arguments arguments
 END
 
+# An emulated AVX is slower than none: the C library would choose it for each string function.
 case $accel in
-  tcg) cpu=max machine='tcg,thread=multi' ;;
+  tcg) cpu=Nehalem machine='tcg,thread=multi' ;;
   kvm) cpu=host,-arch-capabilities machine=kvm ;;
   *) echo "run.sh: unknown accelerator $accel" >&2; exit 2 ;;
 esac

@@ -62,7 +62,7 @@ done
 mke2fs -q -F -t ext4 -d "$tree" -m 0 "$work/units.ext4" 1G
 
 case $accel in
-  tcg) cpu=max machine='tcg,thread=multi' ;;
+  tcg) cpu=Nehalem machine='tcg,thread=multi' ;;
   kvm) cpu=host,-arch-capabilities machine=kvm ;;
   *) die "unknown accelerator $accel" ;;
 esac

@@ -126,6 +126,12 @@ print(json.dumps({path: sorted(os.listdir(path)) if os.path.isdir(path) else Non
     assert not private & set(listing["/etc"]), private & set(listing["/etc"])
 
 
+@pytest.mark.parametrize("user, ids", [("nobody", "65534 65534"), ("root", "0 0"), ("0", "0 0"), ("4242", "4242 0"), ("4242:4243", "4242 4243"), ("nobody:daemon", "65534 1")])
+def test_host_image_knows_the_machines_users(rauha, user, ids):
+    """Its /etc/passwd and /etc/group are mounts of their own."""
+    assert rauha.sandbox("sh", "-c", "echo $(id -u) $(id -g)", image="host", options=["--user", user]).task("succeeded", 0)["stdout"] == ids + "\n"
+
+
 def test_host_image_is_read_only_where_the_machine_shows(rauha):
     script = "for d in /usr /usr/bin /bin /lib /opt /etc/ssl/certs /usr/lib; do [ -d $d ] && touch $d/rauha-probe 2>/dev/null && echo WROTE $d; done; echo end"
     document = rauha.sandbox("sh", "-c", script).task("succeeded", 0)

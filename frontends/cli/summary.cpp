@@ -98,6 +98,11 @@ bool isRefusal(schema::Event::Reader event) {
   return text.size() >= kSuffix.size() && text.substr(text.size() - kSuffix.size()) == kSuffix;
 }
 
+// What an enforcer reports below a warning (sdk/include/rauha/plugin.h, severity) went through: it is in the document, and no refusal.
+bool isDenial(schema::Event::Reader event) {
+  return event.getSeverity() == schema::Severity::WARNING || event.getSeverity() == schema::Severity::ERROR;
+}
+
 // As the error of the run, or at the beginning of a note.
 bool isTold(schema::TaskResult::Reader result, schema::Event::Reader event) {
   const std::string message = str(event.getMessage());
@@ -120,7 +125,9 @@ std::string refusals(schema::TaskResult::Reader result, const Style& style) {
   kj::uint shown = 0, all = 0;
   for (const auto event : result.getEvents())
     if (isRefusal(event) && !isTold(result, event)) addRefusal(event, style, shown, all, out);
-  for (const auto event : result.getEnforcementEvents()) addRefusal(event, style, shown, all, out);
+  for (const auto event : result.getEnforcementEvents()) {
+    if (isDenial(event)) addRefusal(event, style, shown, all, out);
+  }
   if (all > shown) out += style.paint(Colour::yellow, "rauha: refused: ") + "and " + std::to_string(all - shown) + " more (see --json)\n";
   return out;
 }

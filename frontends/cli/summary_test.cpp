@@ -67,9 +67,20 @@ TEST_F(Summary, gapsInTheEvidenceAreTold) {
 
 TEST_F(Summary, manyRefusalsAreCounted) {
   auto events = result.initEnforcementEvents(9);
-  for (auto event : events) event.setMessage("no\x1b[1m");
+  for (auto event : events) {
+    event.setMessage("no\x1b[1m");
+    event.setSeverity(schema::Severity::WARNING);
+  }
   EXPECT_NE(text().find("rauha: refused: no\\x1b[1m\n"), std::string::npos) << text();
   EXPECT_NE(text().find("and 4 more"), std::string::npos) << text();
+}
+
+TEST_F(Summary, whatAnEnforcerCountedIsNoRefusal) {
+  auto event = result.initEnforcementEvents(1)[0];
+  event.setName("count.labelled");
+  event.setMessage("counted");
+  event.setSeverity(schema::Severity::INFO);
+  EXPECT_EQ(text().find("counted"), std::string::npos) << text();
 }
 
 TEST_F(Summary, changesAndHowToGoOn) {

@@ -8,7 +8,8 @@
  * Order per zone: zone_register, policy_apply, then task_label for each process that is still blocked before its exec, and at the end
  * zone_remove. A zone that has no policy yet denies everything to what is labelled with it.
  *
- * Deny wins. A verdict never depends on whether its event could be recorded; what was not recorded is counted.
+ * Deny wins. A verdict never depends on whether its event could be recorded; what was not recorded is counted. An event of something denied
+ * has severity 3 (warning) or more and is told to the caller as a refusal; what was only seen or counted has less.
  */
 #ifndef RAUHA_DRAFT_ENFORCER_H
 #define RAUHA_DRAFT_ENFORCER_H

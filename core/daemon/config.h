@@ -47,7 +47,7 @@ struct Config {
   std::string network = "none";
   std::vector<std::string> pluginDirectories;  // empty: the one beside the program
   bool allowUnsafeDirectories = false;
-  uint64_t callTimeoutMs = 30'000;   // of a plugin's call about a zone
+  uint64_t callTimeoutMs = 30'000;   // of a plugin's call about a zone, of an image source's release and list
   uint64_t overrunAfterMs = 5'000;   // beyond its deadline: told
   uint64_t abandonAfterMs = 30'000;  // beyond its deadline: given up
   std::map<std::string, PluginSection> plugins;

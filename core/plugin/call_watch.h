@@ -23,7 +23,7 @@ namespace rauha::plugin {
 
 struct CallLimits {
   int64_t callNs = 300'000'000'000;    // deadline of a call whose caller gives none
-  int64_t createNs = 30'000'000'000;   // deadline of create
+  int64_t createNs = 30'000'000'000;   // deadline of create, and of what moves no content (an image source's release and list)
   int64_t overrunNs = 5'000'000'000;   // beyond the deadline: logged
   int64_t abandonNs = 30'000'000'000;  // beyond the deadline: stuck
   size_t maxAbandoned = 4;             // so many stuck calls, and the plugin is not called any more

@@ -229,12 +229,12 @@ class PluginImages final : public ImageSource {
   }
 
   void release(const CallOptions& options, std::string_view lease) override {
-    PluginCall call(plugin_->host(), options, "image", "release");
+    PluginCall call(plugin_->host(), prompt(options), "image", "release");
     call.finish(call.run(table_.release, plugin_->instance(), call.raw(), toStr(lease)));
   }
 
   std::vector<ResolvedImage> list(const CallOptions& options) override {
-    PluginCall call(plugin_->host(), options, "image", "list");
+    PluginCall call(plugin_->host(), prompt(options), "image", "list");
     ImageSink sink(call);
     const rauha_image_request raw = requestView({});
     call.finish(call.run(table_.list, plugin_->instance(), call.raw(), &raw, sink.raw()));
@@ -259,6 +259,12 @@ class PluginImages final : public ImageSource {
   }
 
  private:
+  // What moves no content answers soon (`call_timeout`), or somebody waits for it in vain.
+  CallOptions prompt(const CallOptions& options) const {
+    CallOptions bounded = options;
+    if (bounded.deadlineNs == 0) bounded.deadlineNs = monotonicNs() + plugin_->host().calls().limits().createNs;
+    return bounded;
+  }
   // A call that is about exactly one image. A lease that was taken before the answer turned out broken is given back.
   ResolvedImage one(const CallOptions& options, const ImageRequest& request, const char* function, decltype(rauha_image_v1::resolve) f) {
     CallOptions bounded = options;

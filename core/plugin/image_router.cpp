@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <exception>
+#include <mutex>
 #include <type_traits>
 
 namespace rauha::plugin {
@@ -24,6 +25,7 @@ class ImageRouter final : public ImageSource {
   const std::string& name() const noexcept override { return rest_->plugin; }
 
   ResolvedImage resolve(const CallOptions& options, const ImageRequest& request) override {
+    noteLease(request);
     return told(request.reference, [&](ImageSource& source) { return source.resolve(options, request); });
   }
   ResolvedImage inspect(const CallOptions& options, const ImageRequest& request) override {
@@ -58,9 +60,15 @@ class ImageRouter final : public ImageSource {
     return out;
   }
 
-  // The zone's id does not say who leased: everybody is asked, and the first that cannot is reported after all were.
+  // Who leased is asked alone: a plugin that fails or hangs is no matter of zones that never were its own. What an earlier daemon leased is
+  // not known: everybody is asked, and the first that cannot is reported after all were.
   void release(const CallOptions& options, std::string_view lease) override {
-    forAll([&](ImageSource& source) { source.release(options, lease); });
+    const std::vector<const ImageRoute*> holders = holdersOf(lease);
+    if (holders.empty()) return forAll([&](ImageSource& source) { source.release(options, lease); });
+    for (const ImageRoute* holder : holders)
+      if (holder->source != nullptr) holder->source->release(options, lease);
+    std::lock_guard lock(mutex_);
+    leases_.erase(std::string(lease));
   }
   void reconcile(const CallOptions& options, const std::vector<std::string>& leases) override {
     forAll([&](ImageSource& source) { source.reconcile(options, leases); });
@@ -92,6 +100,19 @@ class ImageRouter final : public ImageSource {
                   e.object());
     }
   }
+  // Noted before the plugin is asked: one that fails in the middle may have leased.
+  void noteLease(const ImageRequest& request) {
+    if (request.lease.empty()) return;
+    const ImageRoute* route = &routeOf(request.reference);
+    std::lock_guard lock(mutex_);
+    auto& holders = leases_[request.lease];
+    if (std::find(holders.begin(), holders.end(), route) == holders.end()) holders.push_back(route);
+  }
+  std::vector<const ImageRoute*> holdersOf(std::string_view lease) const {
+    std::lock_guard lock(mutex_);
+    const auto found = leases_.find(lease);
+    return found == leases_.end() ? std::vector<const ImageRoute*>() : found->second;
+  }
   template <typename F>
   void forAll(F&& f) const {
     std::exception_ptr first;
@@ -109,6 +130,8 @@ class ImageRouter final : public ImageSource {
   const std::vector<ImageRoute> routes_;
   const ImageRoute* rest_ = nullptr;
   std::map<std::string, const ImageRoute*, std::less<>> byScheme_;
+  mutable std::mutex mutex_;  // leases_: at most one entry for each zone that lives
+  std::map<std::string, std::vector<const ImageRoute*>, std::less<>> leases_;
 };
 
 }  // namespace

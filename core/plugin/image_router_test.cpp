@@ -105,6 +105,24 @@ TEST_F(ImageRouterTest, EverybodyReleasesAlsoWhenTheFirstCannot) {
   EXPECT_EQ(oci.calls.back(), "reconcile zone_b");
 }
 
+TEST_F(ImageRouterTest, WhoLeasedIsAskedAlone) {
+  ImageRequest leased = request("oci:/x");
+  leased.lease = "zone_a";
+  router->resolve({}, leased);
+  oci.calls.clear();
+  snapshots.failing = true;
+  router->release({}, "zone_a");
+  EXPECT_EQ(oci.calls, std::vector<std::string>{"release zone_a"}) << "the plugin that fails has nothing to do with this zone";
+  // What failed is asked again.
+  leased.lease = "zone_b";
+  oci.failing = true;
+  EXPECT_EQ(refusal([&] { router->resolve({}, leased); }), "image-oci fails");
+  EXPECT_EQ(refusal([&] { router->release({}, "zone_b"); }), "image-oci fails");
+  oci.failing = false;
+  router->release({}, "zone_b");
+  EXPECT_EQ(oci.calls.back(), "release zone_b");
+}
+
 TEST_F(ImageRouterTest, NamesStayReachable) {
   EXPECT_EQ(router->importImage({}, request("snapshot:/srv", "base")).info.reference, "snapshot:base");
   EXPECT_EQ(refusal([&] { router->importImage({}, request("oci:/x", "snapshot:1")); }),

@@ -397,7 +397,8 @@ Task<void> TaskRun::cleanUp() {
     try {
       co_await service_.zones_.destroy(zoneId_);
     } catch (...) {
-      left.push_back("zone " + zoneId_ + ": " + currentError("zone").text());
+      zoneStands_ = currentError("zone").text();
+      left.push_back("zone " + zoneId_ + ": " + zoneStands_);
     }
     stage("teardown");
   }
@@ -410,7 +411,6 @@ Task<void> TaskRun::cleanUp() {
       service_.releaseImageLater(zoneId_);
     }
   }
-  ended_ = left.empty();
   for (const auto& what : left) emit(names::kZoneFailed, Severity::error, "left behind: " + what, {{"reason", what}});
 }
 
@@ -418,7 +418,10 @@ Task<void> TaskRun::cleanUp() {
 Task<void> TaskRun::collectChanges() {
   if (!changes_ || !started_) co_return;
   const bool keep = task_->request.keepZone && zone_->agent != nullptr;
-  if (!keep && !ended_) co_return;
+  if (!keep && !zoneStands_.empty()) {
+    changes_->leave("zone " + zoneId_ + " could not be ended, its processes may be writing: " + zoneStands_);
+    co_return;
+  }
   std::vector<std::string> notes;
   for (const auto& note : posture_->notes)
     if (note.rfind(kOfRepository, 0) == 0) notes.push_back(note);

@@ -80,7 +80,8 @@ class TaskRun final {
   std::shared_ptr<Capture::State> stdout_, stderr_;
   End end_ = End::exited;
   EnforcementReport enforcement_;
-  bool recorded_ = false, leased_ = false, started_ = false, labelled_ = false, shimHangs_ = false, ended_ = false;
+  bool recorded_ = false, leased_ = false, started_ = false, labelled_ = false, shimHangs_ = false;
+  std::string zoneStands_;  // why the zone could not be ended; empty: it is gone, or kept
   int64_t createdNs_, startedNs_ = 0, lastStageNs_;
   int64_t startedMonotonicNs_ = 0, exitedMonotonicNs_ = 0;  // from before the agent was asked to until it had answered
   std::vector<std::pair<std::string, uint64_t>> stages_;

@@ -23,7 +23,7 @@ import time
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
-from first_figures import Timer, environment_of  # noqa: E402
+from timing import Timer, environment_of  # noqa: E402
 from support import images  # noqa: E402
 from support.instance import BIN, RAUHA, Instance  # noqa: E402
 

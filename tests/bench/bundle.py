@@ -1,4 +1,4 @@
-"""A bundle that crun can run, with what `rauha sandbox` does too: namespaces, limits, a seccomp allow-list, few capabilities."""
+"""A bundle that crun and runc can run, with what `rauha sandbox` does too: namespaces, limits, a seccomp allow-list, few capabilities."""
 
 import json
 import os
@@ -21,26 +21,25 @@ def allowed_calls():
     return [name for name in names if name not in REFUSED]
 
 
-def make_bundle(directory, rootfs, command, seccomp):
-    """directory/config.json for a root file system elsewhere; returns the number of allowed calls."""
+def make_bundle(runtime, directory, rootfs, command, seccomp):
+    """directory/config.json for a root file system elsewhere. runtime: the program that writes its own default first."""
     os.makedirs(directory)
-    subprocess.run(["crun", "spec"], cwd=directory, check=True)
+    subprocess.run([runtime, "spec"], cwd=directory, check=True)
     path = os.path.join(directory, "config.json")
     with open(path, encoding="utf-8") as source:
         config = json.load(source)
     config["process"]["terminal"] = False
     config["process"]["args"] = command
     config["process"]["noNewPrivileges"] = True
+    config["process"]["rlimits"] = []  # raising one needs a capability that not every machine's root has
     config["root"] = {"path": str(rootfs), "readonly": True}
     config["linux"]["resources"] = {
         "memory": {"limit": 512 << 20}, "pids": {"limit": 128}, "cpu": {"quota": 100_000, "period": 100_000},
     }
-    names = allowed_calls() if seccomp else []
     if seccomp:
         config["linux"]["seccomp"] = {
             "defaultAction": "SCMP_ACT_ERRNO", "architectures": ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"],
-            "syscalls": [{"names": names, "action": "SCMP_ACT_ALLOW"}],
+            "syscalls": [{"names": allowed_calls(), "action": "SCMP_ACT_ALLOW"}],
         }
     with open(path, "w", encoding="utf-8") as out:
         json.dump(config, out)
-    return len(names)

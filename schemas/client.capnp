@@ -93,6 +93,10 @@ interface ChangeSetReader {
   # New contents: regular files of the layer, read-only, at most 4 at once. A path that is none has a null capability and its error's text.
 }
 
+interface ImagePull {
+  wait @0 () -> (outcome :Agent.Outcome, image :Image.ImageInfo);   # dropping the capability before it resolved cancels the pull
+}
+
 interface EventStream {
   next @0 () -> (events :List(Event.Event), dropped :UInt64);   # waits for at least one; dropped counts what this stream missed
 }
@@ -100,8 +104,8 @@ interface EventStream {
 interface Rauha {
   hello @0 (clientVersion :Text) -> (server :ServerInfo);
 
-  sandbox @1 (request :Task.SandboxRequest, stdout :Common.ByteSink, stderr :Common.ByteSink, trace :Bool, progress :Common.CopyProgress)
-      -> (task :TaskHandle, stdin :Common.ByteSink, taskId :Text, zoneId :Text);
+  sandbox @1 (request :Task.SandboxRequest, stdout :Common.ByteSink, stderr :Common.ByteSink, trace :Bool, progress :Common.CopyProgress,
+      imageProgress :Image.ImageProgress) -> (task :TaskHandle, stdin :Common.ByteSink, taskId :Text, zoneId :Text);
   # Returns at once. Sinks may be null: output then only goes into the result. `stdin` accepts bytes from the start and passes them on
   # when the process runs; it is null unless request.stdin. `progress` may be null; it hears only of a repository that has to be copied.
   # The ids are there for whoever loses the daemon before the result.
@@ -133,4 +137,9 @@ interface Rauha {
   # Change sets, with the tasks' records, that are older than olderThanMs (0: whatever age) or beyond maxBytes together, oldest first (0:
   # no limit by size). With both 0 the configuration's retention is applied.
   openChanges @20 (taskId :Text) -> (outcome :Agent.Outcome, changes :ChangeSetReader, taskId :Text);
+
+  pullImage @21 (request :Image.ImagePullRequest, progress :Image.ImageProgress) -> (pull :ImagePull);
+  # Asks the registry that the name means, whatever the store has under it. Returns at once. `progress` may be null.
+  pruneImages @22 (all :Bool) -> (outcome :Agent.Outcome, images :List(Image.ImageInfo));
+  # Removes layers and half-fetched files that nothing needs; `all`: also every image that no zone uses. Returns the images that went.
 }

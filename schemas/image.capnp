@@ -26,7 +26,32 @@ struct ImageInfo {
   createdAt @3 :Text $Json.name("created_at");     # when it entered the store
   layers @4 :List(LayerInfo);
   config @5 :ImageConfig;
-  source @6 :Text;          # "oci", "oci-archive", "docker-archive", "dir", "host"
+  source @6 :Text;          # "oci", "oci-archive", "docker-archive", "dir", "host", "registry"
+}
+
+enum PullPolicy {
+  # When a name is looked for outside of the store.
+  missing @0;  # only when the store does not have it
+  always @1;   # each time: the name may mean another image by now; what the store has of it is not fetched again
+  never @2;
+}
+
+struct ImagePullRequest {
+  reference @0 :Text;
+  platform @1 :Text;     # "linux/arm64", "linux/arm/v7"; absent: this machine's
+  credentials @2 :Text;
+  # What the client found for whom the reference names, with its user's rights; opaque to the daemon, which hands it to the image plugin
+  # and keeps it nowhere. JSON: {"registry": …, "username": …, "password": …} or {"registry": …, "identity_token": …}. Absent: none.
+}
+
+struct ImageProgressItem {
+  what @0 :Text;    # "layer sha256:…"; "notice: …" is a line for people, with neither done nor total
+  done @1 :UInt64;  # bytes
+  total @2 :UInt64; # 0: unknown
+}
+
+interface ImageProgress {
+  report @0 (items :List(ImageProgressItem));  # the latest of each; the next comes after the answer
 }
 
 struct LayerInfo {

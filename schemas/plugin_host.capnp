@@ -94,6 +94,7 @@ interface PluginImages {
   remove @4 (call :PluginCall, reference :Text) -> (answer :PluginImageAnswer);
   importImage @5 (call :PluginCall, request :PluginImageRequest) -> (answer :PluginImageAnswer);
   reconcile @6 (call :PluginCall, leases :List(Text)) -> (answer :PluginImageAnswer);
+  prune @7 (call :PluginCall, request :PluginImageRequest) -> (answer :PluginImageAnswer);   # no images when the plugin's table ends before it
 }
 
 struct PluginImageRequest {
@@ -104,6 +105,15 @@ struct PluginImageRequest {
   callerGid @3 :UInt32;
   lease @4 :Text;
   name @5 :Text;
+  records @6 :List(PluginRecord);
+}
+
+struct PluginRecord {
+  # rauha_record
+  tag @0 :UInt32;
+  flags @1 :UInt32;
+  number @2 :UInt64;
+  text @3 :Text;
 }
 
 struct PluginImageAnswer {

@@ -83,6 +83,13 @@ struct Device {
   access @1 :Text;  # letters of "rwm"
 }
 
+struct Images {
+  # Which images a task may be run from. Asked of the image plugin before anything is fetched; one that does not know the question refuses.
+  requireDigest @0 :Bool $Json.name("require_digest");  # only by digest: NAME@sha256:…, oci:DIR@sha256:…
+  registries @1 :List(Text);  # only from these: "docker.io", "registry.example:5000"; "host", "dir", "oci", "oci-archive", "docker-archive" for
+                              # what is no registry's. Empty: from everywhere.
+}
+
 struct Policy {
   name @0 :Text;
   type @1 :ZoneType;
@@ -97,5 +104,6 @@ struct Policy {
   devices @8 :List(Device);      # beyond the minimal /dev
   userNamespace @9 :UserNamespace $Json.name("user_namespace");
   digest @10 :Text;              # "sha256:…" of the TOML bytes; set by the validator
+  images @12 :Images;
   source @11 :Text;              # path that the client named, for messages; absent for built-in policies
 }

@@ -6,6 +6,7 @@ using Json = import "/capnp/compat/json.capnp";
 using Common = import "common.capnp";
 using Agent = import "agent.capnp";
 using Event = import "event.capnp";
+using Image = import "image.capnp";
 using Changes = import "changes.capnp";
 $Cxx.namespace("rauha::schema");
 
@@ -46,6 +47,9 @@ struct SandboxRequest {
   stdin @16 :Bool;                 # the client will stream standard input
   user @17 :Text;                  # absent: the image's
   allowDegraded @18 :List(Text);   # layers of the policy's `require` that may be missing after all; reported in the posture
+  platform @20 :Text;              # of an image that is fetched: "linux/arm64"; absent: this machine's
+  pull @21 :Image.PullPolicy;
+  imageCredentials @22 :Text;      # as ImagePullRequest.credentials
   from @19 :Text;                  # task whose change set this one goes on from; repoMode overlay, and the same repository
 }
 

@@ -88,6 +88,21 @@ def fresh():
     _finish(instance)
 
 
+@pytest.fixture
+def make_instance():
+    """Instances of the test's own, each with its rauha.toml."""
+    made = []
+
+    def make(toml=""):
+        instance = Instance()
+        (instance.root / "rauha.toml").write_text(toml)
+        made.append(instance)
+        return instance
+    yield make
+    for instance in made:
+        _finish(instance)
+
+
 @pytest.fixture(autouse=True)
 def no_zone_survives(request):
     """After each test that used the shared instance, no zone of it is left; the message names the test that leaked."""

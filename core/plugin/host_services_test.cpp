@@ -263,7 +263,7 @@ TEST(SizeRules, WhatWeDoNotKnowMustBeZero) {
     readStruct(grown, sizeof(rauha_record), "a record");
     FAIL();
   } catch (const Error& e) {
-    EXPECT_EQ(e.text(), "a record has 48 bytes and uses those beyond the 40 that this daemon (ABI 1.0) knows");
+    EXPECT_EQ(e.text(), "a record has 48 bytes and uses those beyond the 40 that this daemon (ABI 1.1) knows");
     EXPECT_EQ(e.code(), Code::unsupported);
   }
 }

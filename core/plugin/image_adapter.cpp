@@ -188,8 +188,25 @@ class ImageSink final {
   size_t total_ = 0;
 };
 
-rauha_image_request requestView(const ImageRequest& request) {
-  rauha_image_request raw{};
+// The request as the plugin reads it; valid as long as the request itself.
+class RequestView final {
+ public:
+  explicit RequestView(const ImageRequest& request);
+  RequestView(const RequestView&) = delete;
+  RequestView& operator=(const RequestView&) = delete;
+  const rauha_image_request* raw() const noexcept { return &raw_; }
+
+ private:
+  void add(uint32_t tag, uint32_t flags, uint64_t number, std::string_view text) {
+    records_.push_back({sizeof(rauha_record), flags, tag, 0, number, toStr(text)});
+  }
+  rauha_image_request raw_{};
+  std::vector<rauha_record> records_;
+};
+
+// What says "as before" is left out: a plugin of ABI 1.0 then sees nothing that it does not know.
+RequestView::RequestView(const ImageRequest& request) {
+  rauha_image_request& raw = raw_;
   raw.struct_size = sizeof raw;
   raw.reference = toStr(request.reference);
   raw.source_fd_borrow = request.sourceFd;
@@ -197,7 +214,14 @@ rauha_image_request requestView(const ImageRequest& request) {
   raw.caller_gid = request.callerGid;
   raw.lease = toStr(request.lease);
   raw.name = toStr(request.name);
-  return raw;
+  if (request.pull != Pull::missing)
+    add(RAUHA_IMAGE_PULL, request.pull == Pull::never ? RAUHA_RECORD_CRITICAL : 0, static_cast<uint32_t>(request.pull), {});
+  if (!request.platform.empty()) add(RAUHA_IMAGE_PLATFORM, RAUHA_RECORD_CRITICAL, 0, request.platform);
+  if (!request.credentials.empty()) add(RAUHA_IMAGE_CREDENTIALS, 0, 0, request.credentials);
+  if (request.requireDigest) add(RAUHA_IMAGE_REQUIRE_DIGEST, RAUHA_RECORD_CRITICAL, 0, {});
+  for (const auto& registry : request.registries) add(RAUHA_IMAGE_REGISTRY, RAUHA_RECORD_CRITICAL, 0, registry);
+  if (request.all) add(RAUHA_IMAGE_ALL, RAUHA_RECORD_CRITICAL, 0, {});
+  if (!records_.empty()) raw.records = {records_.data(), static_cast<uint32_t>(records_.size()), sizeof(rauha_record)};
 }
 
 class PluginImages final : public ImageSource {
@@ -236,8 +260,9 @@ class PluginImages final : public ImageSource {
   std::vector<ResolvedImage> list(const CallOptions& options) override {
     PluginCall call(plugin_->host(), prompt(options), "image", "list");
     ImageSink sink(call);
-    const rauha_image_request raw = requestView({});
-    call.finish(call.run(table_.list, plugin_->instance(), call.raw(), &raw, sink.raw()));
+    const ImageRequest request;
+    const RequestView view(request);
+    call.finish(call.run(table_.list, plugin_->instance(), call.raw(), view.raw(), sink.raw()));
     return std::move(sink.images);
   }
 
@@ -245,8 +270,17 @@ class PluginImages final : public ImageSource {
     PluginCall call(plugin_->host(), options, "image", "remove");
     ImageRequest request;
     request.reference = reference;
-    const rauha_image_request raw = requestView(request);
-    call.finish(call.run(table_.remove, plugin_->instance(), call.raw(), &raw));
+    const RequestView view(request);
+    call.finish(call.run(table_.remove, plugin_->instance(), call.raw(), view.raw()));
+  }
+
+  std::vector<ResolvedImage> prune(const CallOptions& options, const ImageRequest& request) override {
+    if (!RAUHA_HAS(&table_, prune) || table_.prune == nullptr) return {};
+    PluginCall call(plugin_->host(), options, "image", "prune");
+    ImageSink sink(call);
+    const RequestView view(request);
+    call.finish(call.run(table_.prune, plugin_->instance(), call.raw(), view.raw(), sink.raw()));
+    return std::move(sink.images);
   }
 
   void reconcile(const CallOptions& options, const std::vector<std::string>& leases) override {
@@ -271,8 +305,8 @@ class PluginImages final : public ImageSource {
     if (bounded.deadlineNs == 0) bounded.deadlineNs = monotonicNs() + kUnpackNs;
     PluginCall call(plugin_->host(), bounded, "image", function);
     ImageSink sink(call);
-    const rauha_image_request raw = requestView(request);
-    const rauha_status status = call.run(f, plugin_->instance(), call.raw(), &raw, sink.raw());
+    const RequestView view(request);
+    const rauha_status status = call.run(f, plugin_->instance(), call.raw(), view.raw(), sink.raw());
     if (status == RAUHA_OK && sink.images.size() != 1)
       call.fault(Error("plugin", Code::internal, "returned OK with " + std::to_string(sink.images.size()) + " images, expected 1"));
     try {

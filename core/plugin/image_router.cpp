@@ -26,7 +26,13 @@ class ImageRouter final : public ImageSource {
 
   ResolvedImage resolve(const CallOptions& options, const ImageRequest& request) override {
     noteLease(request);
-    return told(request.reference, [&](ImageSource& source) { return source.resolve(options, request); });
+    return told(request.reference, [&](ImageSource& source) {
+      if (routeOf(request.reference).schemes.empty() || request.credentials.empty()) return source.resolve(options, request);
+      // A scheme is no registry: what the client found for the name is not for this plugin.
+      ImageRequest without = request;
+      without.credentials.clear();
+      return source.resolve(options, without);
+    });
   }
   ResolvedImage inspect(const CallOptions& options, const ImageRequest& request) override {
     return told(request.reference, [&](ImageSource& source) { return source.inspect(options, request); });
@@ -57,6 +63,14 @@ class ImageRouter final : public ImageSource {
       if (route.source == nullptr) continue;
       for (auto& image : route.source->list(options)) out.push_back(std::move(image));
     }
+    return out;
+  }
+
+  std::vector<ResolvedImage> prune(const CallOptions& options, const ImageRequest& request) override {
+    std::vector<ResolvedImage> out;
+    forAll([&](ImageSource& source) {
+      for (auto& image : source.prune(options, request)) out.push_back(std::move(image));
+    });
     return out;
   }
 

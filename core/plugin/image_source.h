@@ -14,6 +14,8 @@
 
 namespace rauha::plugin {
 
+enum class Pull : uint32_t { missing, always, never };  // as schema::PullPolicy and RAUHA_PULL_*
+
 struct ImageRequest {
   std::string reference;  // "host", "oci:DIR[:tag]", …, or a stored name
   int sourceFd = -1;      // borrowed: the reference's directory or file, opened by the client with its own rights; -1: none
@@ -21,6 +23,13 @@ struct ImageRequest {
   uint32_t callerGid = 0;
   std::string lease;  // zone id that will use the layers; empty: nothing is leased
   std::string name;   // import: what to store it under; empty: made from the reference
+  // Resolve, as the records of sdk/include/rauha/image.h.
+  Pull pull = Pull::missing;
+  std::string platform;     // empty: this machine's
+  std::string credentials;  // opaque; empty: none
+  bool requireDigest = false;
+  std::vector<std::string> registries;  // empty: all
+  bool all = false;                     // prune
 };
 
 struct ImageInfo {
@@ -76,6 +85,8 @@ class ImageSource {
   virtual ResolvedImage importImage(const CallOptions& options, const ImageRequest& request) = 0;
   // Once after start: leases that still live; all others and half-done files go.
   virtual void reconcile(const CallOptions& options, const std::vector<std::string>& leases) = 0;
+  // What nothing needs goes; request.all: images too. Returns those. A source that cannot: nothing.
+  virtual std::vector<ResolvedImage> prune(const CallOptions&, const ImageRequest&) { return {}; }
 };
 
 }  // namespace rauha::plugin

@@ -96,6 +96,13 @@ class ImagesServer final : public schema::PluginImages::Server {
   kj::Promise<void> resolve(ResolveContext context) override { return about(context, &ImageSource::resolve); }
   kj::Promise<void> inspect(InspectContext context) override { return about(context, &ImageSource::inspect); }
   kj::Promise<void> importImage(ImportImageContext context) override { return about(context, &ImageSource::importImage); }
+  kj::Promise<void> prune(PruneContext context) override {
+    return run(context, [this, all = hasAll(context.getParams().getRequest())](const plugin::CallOptions& o) {
+      ImageRequest request;
+      request.all = all;
+      return shared_.images->prune(o, request);
+    });
+  }
   kj::Promise<void> list(ListContext context) override {
     return run(context, [this](const plugin::CallOptions& o) { return shared_.images->list(o); });
   }
@@ -121,6 +128,41 @@ class ImagesServer final : public schema::PluginImages::Server {
   }
 
  private:
+  // The records as the adapter on this side writes them again; a critical one that we do not know is refused here.
+  static void readRecords(schema::PluginImageRequest::Reader from, ImageRequest& to) {
+    for (const auto record : from.getRecords()) {
+      switch (record.getTag()) {
+        case RAUHA_IMAGE_PULL:
+          if (record.getNumber() > RAUHA_PULL_NEVER)
+            throw Error("image", Code::unsupported, "pull policy " + std::to_string(record.getNumber()) + " is not known");
+          to.pull = static_cast<plugin::Pull>(record.getNumber());
+          break;
+        case RAUHA_IMAGE_PLATFORM:
+          to.platform = text(record.getText());
+          break;
+        case RAUHA_IMAGE_CREDENTIALS:
+          to.credentials = text(record.getText());
+          break;
+        case RAUHA_IMAGE_REQUIRE_DIGEST:
+          to.requireDigest = true;
+          break;
+        case RAUHA_IMAGE_REGISTRY:
+          to.registries.push_back(text(record.getText()));
+          break;
+        case RAUHA_IMAGE_ALL:
+          to.all = true;
+          break;
+        default:
+          if ((record.getFlags() & RAUHA_RECORD_CRITICAL) != 0)
+            throw Error("image", Code::unsupported, "image request: unknown critical record " + std::to_string(record.getTag()));
+      }
+    }
+  }
+  static bool hasAll(schema::PluginImageRequest::Reader from) {
+    ImageRequest request;
+    readRecords(from, request);
+    return request.all;
+  }
   using About = ResolvedImage (ImageSource::*)(const plugin::CallOptions&, const ImageRequest&);
 
   // Runs f on a worker and writes what it gives.
@@ -157,6 +199,7 @@ class ImagesServer final : public schema::PluginImages::Server {
     request.callerGid = from.getCallerGid();
     request.lease = text(from.getLease());
     request.name = text(from.getName());
+    readRecords(from, request);
     UniqueFd source;
     if (from.hasSource()) {
       auto capability = from.getSource();

@@ -15,7 +15,7 @@ struct Feature {
   Shape shape;
 };
 
-constexpr std::array<Feature, 24> kFeatures = {{{"capabilities", Shape::list},
+constexpr std::array<Feature, 26> kFeatures = {{{"capabilities", Shape::list},
                                                 {"syscalls.allow", Shape::list},
                                                 {"devices", Shape::device},
                                                 {"filesystem.read_only_root", Shape::boolean},
@@ -38,6 +38,8 @@ constexpr std::array<Feature, 24> kFeatures = {{{"capabilities", Shape::list},
                                                 {"resources.stop_grace", Shape::text},
                                                 {"resources.output", Shape::text},
                                                 {"resources.core", Shape::text},
+                                                {"images.require_digest", Shape::boolean},
+                                                {"images.registries", Shape::list},
                                                 {"user_namespace", Shape::text}}};
 
 // As TOML writes it; what would break out of the quotes is left to the reader.

@@ -117,6 +117,7 @@ void writeDefaults(schema::ZoneType type, schema::Policy::Builder out) {
   syscalls.initDeny(0);
   syscalls.initAllow(0);
   out.initDevices(0);
+  out.initImages().initRegistries(0);
 }
 
 }  // namespace rauha::policy

@@ -38,6 +38,7 @@ class Reader final {
     if (auto s = root.section("network")) readNetwork(*s);
     if (auto s = root.section("resources")) readResources(*s);
     if (auto s = root.section("syscalls")) readSyscalls(*s);
+    if (auto s = root.section("images")) readImages(*s);
     readDevices(root);
     if (!root.has("require") && out_.getType() != schema::ZoneType::STRICT) dropSwitchedOff();
     root.finish();
@@ -215,6 +216,19 @@ class Reader final {
     const std::string hint = group->capability.empty() ? "remove it; only a privileged zone can be given it"
                                                        : "remove it, or add capabilities = [\"" + std::string(group->capability) + "\"]";
     problems_.add(entry.line, entry.key, "'" + shown(entry.text) + "' is never admitted: " + std::string(group->why), hint);
+  }
+
+  void readImages(Section& in) {
+    auto out = out_.getImages();
+    if (const auto v = in.boolean("require_digest")) out.setRequireDigest(*v);
+    if (const auto v = in.texts("registries")) {
+      for (const auto& registry : *v)
+        if (auto reason = badRegistry(registry.text); !reason.empty())
+          problems_.add(registry.line, registry.key, "'" + shown(registry.text) + "' " + reason,
+                        "write a registry as \"docker.io\" or \"registry.example:5000\", or a kind of source: \"host\", \"oci\"");
+      writeTexts(*v, [&](uint32_t n) { return out.initRegistries(n); });
+    }
+    in.finish();
   }
 
   void checkSyscall(const Entry& entry) {

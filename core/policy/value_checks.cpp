@@ -92,6 +92,17 @@ std::string badCidr(std::string_view cidr) {
   return "has bits set after its prefix; the network is " + std::string(network) + "/" + std::to_string(prefix);
 }
 
+std::string badRegistry(std::string_view registry) {
+  if (registry.empty()) return "is empty";
+  if (registry.size() > 255) return "is longer than 255 bytes";
+  const auto good = [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '.' || c == '-' || c == ':' || c == '[' || c == ']';
+  };
+  if (registry.find('/') != std::string_view::npos) return "has a '/': only the host counts";
+  if (!std::all_of(registry.begin(), registry.end(), good)) return "is not a host in lower case";
+  return {};
+}
+
 bool isHostDevice(std::string_view path) noexcept {
   static constexpr std::array<std::string_view, 4> exact = {"/dev/mem", "/dev/kmem", "/dev/port", "/dev/kmsg"};
   static constexpr std::array<std::string_view, 16> prefixes = {

@@ -14,6 +14,8 @@ std::string badDevicePath(std::string_view path);
 std::string badDeviceAccess(std::string_view access);
 // A network with its prefix length, host bits zero: "10.0.0.0/8", "2001:db8::/32".
 std::string badCidr(std::string_view cidr);
+// "host", "host:port" in lower case, or a word for a kind of source ("oci-archive").
+std::string badRegistry(std::string_view registry);
 // Does this device hand out the host's memory or disks? Only privileged zones may name one.
 bool isHostDevice(std::string_view path) noexcept;
 

@@ -10,6 +10,7 @@
 #include "core/evidence/names.h"
 #include "core/image/image_config.h"
 #include "core/rpc/doctor.h"
+#include "core/rpc/image_pull.h"
 #include "core/rpc/task_history_service.h"
 
 namespace rauha::rpc {
@@ -118,6 +119,23 @@ class RauhaServer final : public schema::Rauha::Server {
   kj::Promise<void> removeImage(RemoveImageContext context) override { return guarded(context, runRemoveImage(context)); }
   kj::Promise<void> importImage(ImportImageContext context) override { return guarded(context, runImportImage(context)); }
   kj::Promise<void> doctor(DoctorContext context) override { return runDoctor(context); }
+  kj::Promise<void> pruneImages(PruneImagesContext context) override { return guarded(context, runPruneImages(context)); }
+  kj::Promise<void> pullImage(PullImageContext context) override {
+    const auto params = context.getParams();
+    const auto request = params.getRequest();
+    plugin::ImageRequest pull = imageRequest(text(request.getReference()), -1);
+    pull.pull = plugin::Pull::always;
+    pull.platform = text(request.getPlatform());
+    pull.credentials = text(request.getCredentials());
+    kj::Maybe<schema::ImageProgress::Client> progress;
+    if (params.hasProgress()) progress = params.getProgress();
+    auto done = [this](const plugin::ResolvedImage& image) {
+      emit(names::kImageImported, "image " + image.info.reference + " pulled",
+           {{"reference", image.info.reference}, {"digest", image.info.digest}});
+    };
+    context.getResults().setPull(startImagePull(services_, std::move(pull), kj::mv(progress), std::move(done)));
+    return kj::READY_NOW;
+  }
   kj::Promise<void> listTasks(ListTasksContext context) override { return history_.listTasks(context); }
   kj::Promise<void> showTask(ShowTaskContext context) override { return history_.showTask(context); }
   kj::Promise<void> deleteTask(DeleteTaskContext context) override { return history_.deleteTask(context); }
@@ -219,6 +237,9 @@ class RauhaServer final : public schema::Rauha::Server {
     if (!record.health.lastOverrun.empty()) health.setLastOverrun(record.health.lastOverrun);
   }
 
+  // What is not known stays a number that checkRequest refuses.
+  static plugin::Pull pullOf(schema::PullPolicy policy) { return static_cast<plugin::Pull>(static_cast<uint16_t>(policy)); }
+
   TaskRequest readRequest(SandboxParams::Reader params) const {
     const auto request = params.getRequest();
     TaskRequest out;
@@ -231,6 +252,10 @@ class RauhaServer final : public schema::Rauha::Server {
     out.from = text(request.getFrom());
     out.workdir = text(request.getWorkdir());
     out.user = text(request.getUser());
+    out.platform = text(request.getPlatform());
+    out.imageCredentials = text(request.getImageCredentials());
+    out.pull = pullOf(request.getPull());
+    if (params.hasImageProgress()) out.imageProgress = params.getImageProgress();
     out.argv = texts(request.getArgv());
     out.env = texts(request.getEnv());
     out.waived = texts(request.getAllowDegraded());
@@ -253,6 +278,10 @@ class RauhaServer final : public schema::Rauha::Server {
     refuseNul(request.argv, "the command");
     refuseNul(request.env, "the environment");
     refuseNul({request.workdir, request.user, request.image}, "the request");
+    refuseNul({request.platform}, "the platform");
+    if (request.pull > plugin::Pull::never)
+      throw Error("image", Code::unsupported, "pull policy " + std::to_string(static_cast<unsigned>(request.pull)) + " is not known",
+                  "use a client of this daemon's version");
     if (request.repoMode > schema::RepoMode::OVERLAY)
       throw Error("repository", Code::unsupported,
                   "repository mode " + std::to_string(static_cast<unsigned>(request.repoMode)) + " is not known",
@@ -410,6 +439,18 @@ class RauhaServer final : public schema::Rauha::Server {
     image::writeInfo(context.getResults().initImage(), image);
     emit(names::kImageImported, "image " + image.info.reference + " imported",
          {{"reference", image.info.reference}, {"digest", image.info.digest}});
+  }
+
+  Task<void> runPruneImages(PruneImagesContext context) {
+    plugin::ImageRequest request = imageRequest({}, -1);
+    request.all = context.getParams().getAll();
+    auto pending = services_.imageWorkers.run([this, request] { return services_.registry.images().prune({}, request); });
+    const auto images = co_await kj::mv(pending);
+    auto out = context.getResults().initImages(static_cast<unsigned>(images.size()));
+    for (unsigned i = 0; i < out.size(); ++i) {
+      image::writeInfo(out[i], images[i]);
+      emit(names::kImageRemoved, "image " + images[i].info.reference + " removed", {{"reference", images[i].info.reference}});
+    }
   }
 
   Task<void> runListPlugins(ListPluginsContext context) {

@@ -3,6 +3,7 @@
 #include <signal.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "core/base/clock.h"
 #include "core/base/error.h"
@@ -11,6 +12,7 @@
 #include "core/base/units.h"
 #include "core/evidence/names.h"
 #include "core/evidence/result_json.h"
+#include "core/image/progress_relay.h"
 #include "core/policy/allowing_line.h"
 
 namespace rauha {
@@ -107,7 +109,15 @@ Task<void> TaskRun::prepare() {
   imageRequest.callerUid = request.peer.uid;
   imageRequest.callerGid = request.peer.gid;
   imageRequest.lease = zoneId_;
+  imageRequest.pull = request.pull;
+  imageRequest.platform = request.platform;
+  imageRequest.credentials = std::exchange(request.imageCredentials, {});  // once; nothing else of the task has use for it
+  const auto images = policy_->get().getImages();
+  imageRequest.requireDigest = images.getRequireDigest();
+  for (const auto registry : images.getRegistries()) imageRequest.registries.emplace_back(registry.begin(), registry.size());
   plugin::CallOptions options;
+  ProgressRelay relay(service_.timer_);
+  KJ_IF_MAYBE (sink, request.imageProgress) options.progress = relay.start(*sink);
   options.cancel = task_->token_;
   options.deadlineNs = monotonicNs() + kImageDeadlineNs;
   leased_ = true;
@@ -132,6 +142,7 @@ Task<void> TaskRun::prepare() {
   // Always awaited, whatever became of the zone: the worker uses our lease and the caller's descriptor.
   try {
     image_ = co_await kj::mv(imagePromise);
+    relay.stop();
     imageConfig_ = image::parseConfig(image_->info.configJson, image_->info.reference);
     stage("image");
   } catch (...) {

@@ -33,6 +33,9 @@ namespace rauha {
 // What a client asked for, with its descriptors duplicated: a value of our own, independent of the message and the connection.
 struct TaskRequest {
   std::string id;  // newId("task")
+  std::string platform, imageCredentials;
+  plugin::Pull pull = plugin::Pull::missing;
+  kj::Maybe<schema::ImageProgress::Client> imageProgress;
   std::string image, zoneName, policyToml, policySource, repoPath, from, workdir, user;
   std::vector<std::string> argv, env, waived;
   schema::RepoMode repoMode = schema::RepoMode::NONE;

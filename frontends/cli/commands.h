@@ -13,6 +13,8 @@ int taskCommand(const Invocation& invocation);
 int zoneCommand(const Invocation& invocation);
 int policyCommand(const Invocation& invocation);
 int imageCommand(const Invocation& invocation);
+int loginCommand(const Invocation& invocation);
+int logoutCommand(const Invocation& invocation);
 int doctorCommand(const Invocation& invocation);
 int pluginCommand(const Invocation& invocation);
 int eventsCommand(const Invocation& invocation);

@@ -1,4 +1,4 @@
-// `rauha image list|inspect|remove|import`
+// `rauha image list|inspect|pull|remove|import|prune`
 #include "core/base/schema_error.h"
 #include "core/base/units.h"
 #include "core/evidence/result_json.h"
@@ -7,6 +7,8 @@
 #include "frontends/cli/exit_code.h"
 #include "frontends/cli/inputs.h"
 #include "frontends/cli/output.h"
+#include "frontends/cli/progress_server.h"
+#include "frontends/cli/registry_credentials.h"
 #include "frontends/cli/report.h"
 
 namespace rauha::cli {
@@ -93,10 +95,60 @@ int import(const Invocation& invocation) {
   return kOk;
 }
 
-constexpr Subcommand kSubcommands[] = {{"list", "list the images in the store", list},
-                                       {"inspect", "show an image", inspect},
-                                       {"remove", "remove an image", remove},
-                                       {"import", "put a local image into the store", import}};
+int pull(const Invocation& invocation) {
+  Arguments arguments("rauha image pull",
+                      "Fetch an image from a registry. What the store has of it is not fetched again; a pull that was broken off goes on.",
+                      "  rauha image pull python:3.12\n  rauha image pull registry.example:5000/team/app@sha256:… --platform linux/arm64\n"
+                      "Credentials: rauha login, docker's config.json, auth.json, credential helpers; read with your rights.\n");
+  std::optional<std::string> reference, platform;
+  arguments.positional("IMAGE", reference, "[HOST[:PORT]/]NAME[:TAG][@DIGEST]; without a host: docker.io", true);
+  arguments.option("--platform", platform, "OS/ARCH[/VARIANT]", "of an image for several platforms (default: this machine's)");
+  if (!arguments.parse(invocation)) return kOk;
+  const std::string credentials = fetchCredentials(planCredentials(*reference));
+  Client client(instancePaths(arguments.root()));
+  const auto view = standardProgress(invocation.json);
+  auto started = client.call([&](schema::Rauha::Client& rauha) {
+    auto call = rauha.pullImageRequest();
+    auto request = call.initRequest();
+    request.setReference(*reference);
+    if (platform) request.setPlatform(*platform);
+    if (!credentials.empty()) request.setCredentials(credentials);
+    call.setProgress(progressServer(view));
+    return call.send();
+  });
+  auto handle = started.getPull();
+  const auto response = client.wait(handle.waitRequest().send());
+  view->finish();
+  throwOnError(response.getOutcome());
+  const auto image = response.getImage();
+  if (invocation.json) return printDocument(toJson(image)), kOk;
+  printText("image " + printable(str(image.getReference())) + " is stored (" + printable(str(image.getDigest())) + ", " +
+            formatBytes(image.getSizeBytes()) + ")\n");
+  return kOk;
+}
+
+int prune(const Invocation& invocation) {
+  Arguments arguments("rauha image prune", "Remove what nothing needs: layers without an image, pulls that were broken off.",
+                      "  rauha image prune\n  rauha image prune --all\n");
+  bool all = false;
+  arguments.flag("--all", all, "also every image that no zone uses");
+  if (!arguments.parse(invocation)) return kOk;
+  Client client(instancePaths(arguments.root()));
+  const auto response = client.call([&](schema::Rauha::Client& rauha) {
+    auto request = rauha.pruneImagesRequest();
+    request.setAll(all);
+    return request.send();
+  });
+  throwOnError(response.getOutcome());
+  if (invocation.json) return printDocument(document("removed", toJson(response.getImages()))), kOk;
+  for (const auto image : response.getImages()) printText("image " + printable(str(image.getReference())) + " is removed\n");
+  return kOk;
+}
+
+constexpr Subcommand kSubcommands[] = {
+    {"list", "list the images in the store", list},         {"inspect", "show an image", inspect},
+    {"pull", "fetch an image from a registry", pull},       {"remove", "remove an image", remove},
+    {"import", "put a local image into the store", import}, {"prune", "remove what nothing needs", prune}};
 
 }  // namespace
 

@@ -21,6 +21,7 @@
 #include "frontends/cli/daemon_start.h"
 #include "frontends/cli/exit_code.h"
 #include "frontends/cli/output.h"
+#include "frontends/cli/registry_credentials.h"
 #include "frontends/cli/remote_changes.h"
 #include "frontends/cli/sandbox_options.h"
 #include "frontends/cli/sandbox_run.h"
@@ -154,10 +155,27 @@ void openRepositories(const SandboxOptions& options, SandboxInputs& inputs) {
   inputs.repositoryPath = options.repoMode == RepoMode::overlay ? absolutePath(*options.repoPath) : *options.repoPath;
 }
 
+// A helper may take its time or ask the user: it is run only when the image is not stored.
+std::string credentialsFor(const SandboxOptions& options) {
+  const CredentialPlan plan = planCredentials(options.image);
+  if (plan.helper.empty()) return plan.json;
+  if (options.pull == "missing") {
+    Client client(instancePaths(options.root));
+    const auto stored = client.call([&](schema::Rauha::Client& rauha) {
+      auto request = rauha.inspectImageRequest();
+      request.setReference(options.image);
+      return request.send();
+    });
+    if (stored.getOutcome().isOk()) return {};
+  }
+  return fetchCredentials(plan);
+}
+
 SandboxInputs openInputs(const SandboxOptions& options, bool standardInputMissing) {
   SandboxInputs inputs;
   openRepositories(options, inputs);
   inputs.image = openImageSource(options.image);
+  if (!inputs.image && options.pull != "never") inputs.credentials = credentialsFor(options);
   if (options.policy) inputs.policy = readPolicy(*options.policy);
   inputs.stdinStream = !options.noStdin && !standardInputMissing && streamKind(STDIN_FILENO) != StreamKind::null &&
                        streamKind(STDIN_FILENO) != StreamKind::closed;

@@ -23,7 +23,7 @@ Error usage(std::string text, std::string hint, std::string object = {}) {
 }
 
 struct Words {
-  std::optional<std::string> image, repoMode, timeout;
+  std::optional<std::string> image, pull, repoMode, timeout;
 };
 
 RepoMode repoModeOf(const SandboxOptions& options, const std::optional<std::string>& mode) {
@@ -74,7 +74,10 @@ std::optional<SandboxOptions> parseSandboxOptions(const Invocation& invocation) 
       "Run one command in a zone of its own and report what happened.\n\nrauha sandbox --image IMAGE [options] -- COMMAND [ARGUMENT...]",
       kExamples);
   arguments.option("--image", words.image, "IMAGE",
-                   "host, oci:DIR[:TAG], oci-archive:FILE, docker-archive:FILE, dir:PATH, or an imported name");
+                   "host, oci:DIR[:TAG], oci-archive:FILE, docker-archive:FILE, dir:PATH, or a name: stored, or fetched from its registry");
+  arguments.option("--pull", words.pull, "WHEN",
+                   "fetch a named image: missing (default): when it is not stored; always: look it up; never");
+  arguments.option("--platform", options.platform, "OS/ARCH", "of an image that is fetched (default: this machine's)");
   arguments.option("--name", options.name, "NAME", "name of the zone (else made from the task's id)");
   arguments.option("--policy", options.policy, "POLICY", "a policy file, or task (default), standard, strict, privileged");
   arguments.option("--repo-path,--repo", options.repoPath, "DIR", "directory that the task sees at /workspace");
@@ -105,6 +108,11 @@ std::optional<SandboxOptions> parseSandboxOptions(const Invocation& invocation) 
   if (!words.image || words.image->empty())
     throw usage("no image", "add --image host (this machine's programs), --image oci:DIR[:TAG], --image dir:PATH, ...", "--image");
   options.image = *words.image;
+  if (words.pull) {
+    if (*words.pull != "missing" && *words.pull != "always" && *words.pull != "never")
+      throw usage("--pull '" + *words.pull + "' is none of missing, always, never", "leave it out, or use one of them", "--pull");
+    options.pull = *words.pull;
+  }
   if (options.name && !isName(*options.name))
     throw usage("--name '" + *options.name + "' is no zone name",
                 "use 1 to 63 of a-z, 0-9, '.', '_' and '-', starting with a letter or digit", "--name");

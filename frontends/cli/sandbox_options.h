@@ -15,6 +15,8 @@ enum class RepoMode { none, ro, rw, overlay };
 struct SandboxOptions {
   std::optional<std::string> root;
   std::string image;
+  std::optional<std::string> platform;
+  std::string pull = "missing";  // or always, never
   std::optional<std::string> name, policy, workdir, user, repoPath;
   RepoMode repoMode = RepoMode::none;
   // --from: the task to go on from, as the user named it. Its repository is used when repoPath is absent.

@@ -7,6 +7,7 @@
 
 #include "core/base/error.h"
 #include "core/base/kj_error.h"
+#include "frontends/cli/progress_server.h"
 #include "frontends/cli/terminal.h"
 
 namespace rauha::cli {
@@ -65,7 +66,8 @@ class SandboxRun::SinkServer final : public schema::ByteSink::Server {
 
  private:
   static Task<void> writeChunk(std::shared_ptr<Sink> sink, bool required, WriteContext context) {
-    if (sink->broken) co_return;  // the cancelled task's last words; nobody listens
+    if (sink->run != nullptr && sink->run->progress_) sink->run->progress_->finish();  // the task speaks now
+    if (sink->broken) co_return;                                                       // the cancelled task's last words; nobody listens
     sink->writing = true;
     ++sink->progress;
     try {
@@ -116,6 +118,11 @@ void SandboxRun::fill(schema::SandboxRequest::Builder request) const {
     if (!inputs_.from.empty()) request.setFrom(textOf(inputs_.from));
   }
   if (inputs_.image) request.setImageSource(passDescriptor(inputs_.image.get()));
+  if (options_.platform) request.setPlatform(textOf(*options_.platform));
+  request.setPull(options_.pull == "always"  ? schema::PullPolicy::ALWAYS
+                  : options_.pull == "never" ? schema::PullPolicy::NEVER
+                                             : schema::PullPolicy::MISSING);
+  if (!inputs_.credentials.empty()) request.setImageCredentials(textOf(inputs_.credentials));
   if (options_.workdir) request.setWorkdir(textOf(*options_.workdir));
   if (options_.user) request.setUser(textOf(*options_.user));
   setAll(request.initEnv(static_cast<kj::uint>(options_.env.size())), options_.env);
@@ -159,6 +166,10 @@ Task<void> SandboxRun::perform() {
   }
   if (!options_.json) call.setProgress(copyLine_.capability());
   call.setTrace(options_.trace);
+  if (!options_.json) {
+    progress_ = standardProgress(false);
+    call.setImageProgress(progressServer(progress_));
+  }
   auto answer = call.send();
   auto task = answer.getTask();
   auto sink = answer.getStdin();

@@ -17,6 +17,7 @@
 #include "frontends/cli/byte_stream.h"
 #include "frontends/cli/connection.h"
 #include "frontends/cli/copy_line.h"
+#include "frontends/cli/image_progress.h"
 #include "frontends/cli/inputs.h"
 #include "frontends/cli/sandbox_options.h"
 #include "frontends/cli/signals.h"
@@ -31,6 +32,7 @@ struct SandboxInputs {
   std::string repositoryPath;  // absolute where the system tells it; for the record
   std::string from;            // id of the task to go on from; empty: none
   std::optional<PolicyText> policy;
+  std::string credentials;   // for the image's registry; empty: none
   bool stdinStream = false;  // false: standard input is closed or /dev/null
 };
 
@@ -74,6 +76,7 @@ class SandboxRun final {
   const SandboxOptions& options_;
   const SandboxInputs& inputs_;
   Signals& signals_;
+  std::shared_ptr<ProgressView> progress_;  // of an image that is fetched
   std::shared_ptr<Sink> out_, err_;
   CopyLine copyLine_;
   kj::Own<ByteOutput> jsonReader_;  // with --json: only watches whether somebody still wants the document

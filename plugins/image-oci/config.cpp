@@ -26,6 +26,7 @@ namespace rauha::oci {
 #include <toml++/toml.h>
 // clang-format on
 
+#include <algorithm>
 #include <string>
 
 #include "core/base/units.h"
@@ -50,6 +51,89 @@ uint64_t entries(const toml::node& value) {
   return static_cast<uint64_t>(*number);
 }
 
+bool boolean(const toml::node& value, const std::string& key) {
+  const auto out = value.value_exact<bool>();
+  if (!out) refuse(key + " is neither true nor false");
+  return *out;
+}
+
+std::string words(const toml::node& value, const std::string& key) {
+  const auto out = value.value_exact<std::string_view>();
+  if (!out || out->empty() || out->find_first_of(std::string_view("\r\n\0", 3)) != std::string_view::npos)
+    refuse(key + " is no text of one line");
+  return std::string(*out);
+}
+
+uint32_t parallel(const toml::node& value) {
+  const auto number = value.value_exact<int64_t>();
+  if (!number || *number < 1 || *number > 16) refuse("parallel is no whole number from 1 to 16");
+  return static_cast<uint32_t>(*number);
+}
+
+uint32_t pauseMs(const toml::node& value) {
+  const auto ms = parseDurationMs(value.value_exact<std::string_view>().value_or(""));
+  if (!ms || *ms < 10 || *ms > 10'000) refuse("retry_pause is no duration from 10ms to 10s", "write it with a unit, for example \"500ms\"");
+  return static_cast<uint32_t>(*ms);
+}
+
+uint32_t stall(const toml::node& value) {
+  const auto ms = parseDurationMs(value.value_exact<std::string_view>().value_or(""));
+  if (!ms || *ms < 100 || *ms > 3'600'000)
+    refuse("stall_timeout is no duration from 100ms to 60m", "write it with a unit, for example \"30s\"");
+  return static_cast<uint32_t>(*ms);
+}
+
+std::string absolute(const toml::node& value, const std::string& key) {
+  std::string out = words(value, key);
+  if (out[0] != '/') refuse(key + " '" + toUtf8(out) + "' is not absolute");
+  return out;
+}
+
+// "HOST[:PORT]" as in a reference.
+std::string host(std::string_view text, const std::string& key) {
+  const bool good = !text.empty() && text.size() <= 255 && std::all_of(text.begin(), text.end(), [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '.' || c == '-' || c == ':' || c == '[' || c == ']';
+  });
+  if (!good)
+    refuse(key + ": '" + toUtf8(text) + "' is no host or host:port in lower case", "write it as in a reference, without https:// and path");
+  return std::string(text);
+}
+
+RegistryHost registry(const toml::node& value, const std::string& key) {
+  const toml::table* table = value.as_table();
+  if (table == nullptr) refuse(key + " is no table");
+  RegistryHost out;
+  for (const auto& [word, entry] : *table) {
+    const std::string name = toUtf8(word.str()), whole = key + "." + name;
+    if (name == "insecure")
+      out.insecure = boolean(entry, whole);
+    else if (name == "ca")
+      out.ca = absolute(entry, whole);
+    else if (name == "certificate")
+      out.certificate = absolute(entry, whole);
+    else if (name == "key")
+      out.key = absolute(entry, whole);
+    else if (name != "mirrors")
+      refuse("unknown key '" + whole + "'", "a registry knows insecure, ca, certificate, key and mirrors");
+    else if (const toml::array* list = entry.as_array(); list == nullptr || list->size() > 16)
+      refuse(whole + " is no list of at most 16 hosts");
+    else
+      for (const auto& mirror : *list) out.mirrors.push_back(host(mirror.value_exact<std::string_view>().value_or(""), whole));
+  }
+  if (out.certificate.empty() != out.key.empty()) refuse(key + ": certificate and key go together");
+  if (out.insecure && !(out.ca.empty() && out.certificate.empty())) refuse(key + ": insecure means plain HTTP, which has no certificates");
+  return out;
+}
+
+void registries(const toml::node& value, RegistrySettings& out) {
+  const toml::table* table = value.as_table();
+  if (table == nullptr) refuse("registry is no table", "write [plugin.image-oci.registry.\"HOST:PORT\"]");
+  for (const auto& [key, entry] : *table) {
+    const std::string name = "registry.\"" + toUtf8(key.str()) + "\"";
+    out.hosts[host(key.str(), name)] = registry(entry, name);
+  }
+}
+
 toml::table parse(std::string_view text) {
   try {
     return toml::parse(text);
@@ -60,15 +144,31 @@ toml::table parse(std::string_view text) {
 
 }  // namespace
 
-Limits readConfig(std::string_view text) {
-  Limits out;
+PluginConfig readConfig(std::string_view text) {
+  PluginConfig out;
   for (const auto& [key, value] : parse(text)) {
-    if (key.str() == "layer_bytes_max")
-      out.layerBytesMax = bytes(value);
-    else if (key.str() == "entries_max")
-      out.entriesMax = entries(value);
+    const std::string name = toUtf8(key.str());
+    if (name == "layer_bytes_max")
+      out.limits.layerBytesMax = bytes(value);
+    else if (name == "entries_max")
+      out.limits.entriesMax = entries(value);
+    else if (name == "pull")
+      out.registries.pull = boolean(value, name);
+    else if (name == "parallel")
+      out.registries.parallel = parallel(value);
+    else if (name == "stall_timeout")
+      out.registries.stallMs = stall(value);
+    else if (name == "retry_pause")
+      out.registries.retryMs = pauseMs(value);
+    else if (name == "proxy")
+      out.registries.proxy = words(value, name);
+    else if (name == "no_proxy")
+      out.registries.noProxy = words(value, name);
+    else if (name == "registry")
+      registries(value, out.registries);
     else
-      refuse("unknown key '" + toUtf8(key.str()) + "'", "it knows layer_bytes_max and entries_max");
+      refuse("unknown key '" + name + "'",
+             "it knows layer_bytes_max, entries_max, pull, parallel, stall_timeout, retry_pause, proxy, no_proxy and [registry.\"HOST\"]");
   }
   return out;
 }

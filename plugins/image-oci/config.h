@@ -4,11 +4,20 @@
 #include <string_view>
 
 #include "plugins/image-oci/limits.h"
+#include "plugins/image-oci/registry/settings.h"
 
 namespace rauha::oci {
 
-// layer_bytes_max = "64GiB", entries_max = 1000000; absent: the defaults of Limits. Throws Error invalid: not TOML, an unknown key (by
-// name), a bad value.
-Limits readConfig(std::string_view text);
+struct PluginConfig {
+  Limits limits;
+  RegistrySettings registries;
+};
+
+//   layer_bytes_max = "64GiB"   entries_max = 1000000   pull = true   parallel = 4   stall_timeout = "30s"   retry_pause = "500ms" (it
+//   doubles) proxy = "http://proxy:3128"   no_proxy = "localhost,.example"   (else http_proxy, https_proxy, no_proxy of the daemon's
+//   environment) [registry."HOST:PORT"]   insecure = false   ca = "/path.pem"   certificate = "/path.pem"   key = "/path.pem"   mirrors =
+//   ["HOST:PORT"]
+// Absent: the defaults of Limits and RegistrySettings. Throws Error invalid: not TOML, an unknown key (by name), a bad value.
+PluginConfig readConfig(std::string_view text);
 
 }  // namespace rauha::oci

@@ -27,6 +27,12 @@ TEST(ImageFuzz, References) {
   EXPECT_GE(c.refused, 8u);
 }
 
+TEST(ImageFuzz, Headers) {
+  const Counts c = replay("image_headers", fuzz::headers);
+  EXPECT_GE(c.accepted, 2u);
+  EXPECT_GE(c.refused, 4u);
+}
+
 TEST(ImageFuzz, Documents) {
   const Counts c = replay("image_document", fuzz::document);
   EXPECT_GE(c.accepted, 4u);

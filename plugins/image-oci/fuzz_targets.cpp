@@ -13,6 +13,10 @@
 #include "plugins/image-oci/limits.h"
 #include "plugins/image-oci/manifest.h"
 #include "plugins/image-oci/reference.h"
+#include "plugins/image-oci/registry/address.h"
+#include "plugins/image-oci/registry/challenge.h"
+#include "plugins/image-oci/registry/credentials.h"
+#include "plugins/image-oci/registry/url_text.h"
 #include "plugins/image-oci/source.h"
 #include "plugins/image-oci/store_root.h"
 #include "plugins/image-oci/test_directory.h"
@@ -98,8 +102,24 @@ bool reference(std::string_view bytes) {
     must(r.path.size() <= kPathMax && r.path.find('\0') == std::string::npos);
     must(r.needsSource() != r.path.empty());
     must(r.digest.empty() || isSha256(r.digest));
-    if (r.kind == Reference::Kind::stored) must(parseStoredName(bytes) == r.name && parseReference(r.name).name == r.name);
+    if (r.kind == Reference::Kind::stored) {
+      const Reference again = parseReference(r.name);
+      must(again.name == r.name && again.domain == r.domain && again.repository == r.repository && again.digest == r.digest);
+      must(!r.domain.empty() && !r.repository.empty());
+      registryFault(r);
+    }
     if (r.needsSource() && r.kind != Reference::Kind::dir) must(parseStoredName(nameFor(r)) == nameFor(r));
+  });
+}
+
+bool headers(std::string_view bytes) {
+  for (const Challenge& c : parseChallenges(bytes)) must(!c.scheme.empty() && c.realm.find('\n') == std::string::npos);
+  parseRetryAfter(bytes, 0);
+  if (const auto range = parseContentRange(bytes)) must(range->first < range->size);
+  must(originOf(bytes).size() <= bytes.size() + 8 && urlEncoded(bytes).size() <= 3 * bytes.size());
+  isLoopbackHost(bytes);
+  return accepted([&] {
+    if (const auto credentials = parseCredentials(bytes)) must(!credentials->registry.empty());
   });
 }
 

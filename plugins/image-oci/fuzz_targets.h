@@ -7,6 +7,8 @@
 namespace rauha::oci::fuzz {
 
 bool reference(std::string_view bytes);
+// What a registry says in headers, and credentials as they come with a request.
+bool headers(std::string_view bytes);
 // The first byte says which document: 'i' index, 'm' manifest, 'c' configuration, 'd' manifest.json of a docker archive.
 bool document(std::string_view bytes);
 // A layer as a blob, compressed or not, unpacked for real (needs root; as another user every entry fails at its owner).

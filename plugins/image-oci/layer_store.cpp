@@ -10,6 +10,7 @@
 #include "core/base/digest.h"
 #include "core/base/error.h"
 #include "core/base/ids.h"
+#include "plugins/image-oci/ahead.h"
 #include "plugins/image-oci/blob_store.h"
 #include "plugins/image-oci/json_text.h"
 #include "plugins/image-oci/tree.h"
@@ -18,6 +19,8 @@ namespace rauha::oci {
 namespace {
 
 using nlohmann::json;
+
+constexpr uint64_t kAheadMin = 1u << 20;  // bytes of a blob; below, threads cost more than they bring
 
 // Ends a layer that grows out of all proportion to what was read for it.
 class RatioGuard final : public ByteStream {
@@ -33,6 +36,7 @@ class RatioGuard final : public ByteStream {
                       ": a decompression bomb");
     return block;
   }
+  void interrupt() noexcept override { below_->interrupt(); }
 
  private:
   std::unique_ptr<ByteStream> below_;
@@ -47,6 +51,7 @@ class Borrowed final : public ByteStream {
  public:
   explicit Borrowed(ByteStream& below) : below_(below) {}
   std::string_view next() override { return below_.next(); }
+  void interrupt() noexcept override { below_.interrupt(); }
 
  private:
   ByteStream& below_;
@@ -142,17 +147,24 @@ StoredLayer LayerStore::unpack(const LayerSource& source, const Watch& watch) co
 
 void LayerStore::verifyOnly(const LayerSource& source, const Watch& watch) const { stream(source, watch, -1); }
 
-// One pass: file -> progress -> digest of the blob -> decompression -> ratio -> digest of the tar -> tar.
+// One pass: file -> progress -> digest of the blob -> decompression -> ratio -> digest of the tar -> tar. A layer of some size goes through
+// it on three threads: receiving and the blob's digest; decompression; the tar's digest and the files.
 LayerFacts LayerStore::stream(const LayerSource& source, const Watch& watch, int fsFd) const {
   const std::string what = "layer " + (source.checkBlob ? source.blob.digest : source.diffId);
   OpenFile file = source.open();
   if (source.checkBlob) checkSize(what, source.blob.size, file.size);
   DigestStream packed(watched(std::move(file.stream), watch, what, file.size), file.size, what);
-  DigestStream tar(std::make_unique<RatioGuard>(decompress(std::make_unique<Borrowed>(packed), what), packed, limits_, what),
-                   tarLimit(limits_), what + " (unpacked)");
+  const bool large = file.size >= kAheadMin;
+  const auto onItsOwn = [&](std::unique_ptr<ByteStream> stream) { return large ? ahead(std::move(stream)) : std::move(stream); };
+  // decompress() reads the first block: the stage below it is at work from here on.
+  auto plain = decompress(onItsOwn(std::make_unique<Borrowed>(packed)), what);
+  auto tarStream = std::make_unique<DigestStream>(onItsOwn(std::make_unique<RatioGuard>(std::move(plain), packed, limits_, what)),
+                                                  tarLimit(limits_), what + " (unpacked)");
+  DigestStream& tar = *tarStream;
   LayerFacts facts;
   if (fsFd >= 0) facts = unpackLayer(tar, fsFd, limits_, watch, what);
   const std::string diffId = tar.finish();
+  tarStream.reset();  // its threads used `packed`
   if (source.checkBlob) checkDigest(what, source.blob.digest, packed.finish());
   checkDigest(what + ": its tar", source.diffId, diffId);
   return facts;

@@ -11,6 +11,9 @@
 #include "core/base/digest.h"
 #include "core/base/error.h"
 #include "core/base/utf8.h"
+#include "plugins/image-oci/on_threads.h"
+#include "plugins/image-oci/registry/partial_blob.h"
+#include "plugins/image-oci/source_registry.h"
 #include "plugins/image-oci/tree.h"
 
 namespace rauha::oci {
@@ -38,8 +41,8 @@ void needSource(const Reference& reference, const Request& request) {
 
 }  // namespace
 
-ImageLibrary::ImageLibrary(const std::string& path, Limits limits)
-    : root_(path), limits_(limits), blobs_(root_), layers_(root_, limits_), images_(root_) {}
+ImageLibrary::ImageLibrary(const std::string& path, Limits limits, RegistrySettings registries)
+    : root_(path), limits_(limits), registries_(std::move(registries)), blobs_(root_), layers_(root_, limits_), images_(root_) {}
 
 std::unique_ptr<Source> ImageLibrary::openSource(const Reference& reference, const Request& request, const Watch& watch) const {
   needSource(reference, request);
@@ -57,7 +60,7 @@ std::unique_ptr<Source> ImageLibrary::openSource(const Reference& reference, con
 }
 
 // The store's copies of manifest and configuration were verified when they came.
-ImageLibrary::Documents ImageLibrary::readDocuments(Source& source, const std::string& what) const {
+ImageLibrary::Documents ImageLibrary::readDocuments(Source& source, const Platform& platform, const std::string& what) const {
   Documents out;
   out.manifest = source.find();
   const auto get = [&](const Descriptor& d, const char* role) {
@@ -68,7 +71,7 @@ ImageLibrary::Documents ImageLibrary::readDocuments(Source& source, const std::s
   out.parsed = parseManifest(out.manifestText, what + ": manifest " + out.manifest.digest);
   out.configText = get(out.parsed.config, "configuration");
   out.config = parseConfig(out.configText, what + ": configuration " + out.parsed.config.digest);
-  checkMatch(out.parsed, out.config, hostPlatform(), what);
+  checkMatch(out.parsed, out.config, platform, what);
   if (out.parsed.layers.empty()) throw Error("image", Code::invalid, what + ": the image has no layers");
   return out;
 }
@@ -76,15 +79,14 @@ ImageLibrary::Documents ImageLibrary::readDocuments(Source& source, const std::s
 Resolved ImageLibrary::resolve(const Request& request, const Watch& watch) {
   const Reference reference = parseReference(request.reference);
   if (!request.lease.empty()) checkLeaseOwner(request.lease);
+  checkAllowed(reference, request);
   switch (reference.kind) {
     case Reference::Kind::host:
       return hostImage();
     case Reference::Kind::dir:
       return directory(reference, request);
-    case Reference::Kind::registry:
-      refuseRegistry(reference.text);
     case Reference::Kind::stored:
-      return resolveStored(reference, request);
+      return resolveName(reference, request, watch);
     default:
       return resolveSource(reference, request, reference.text, watch);
   }
@@ -92,8 +94,8 @@ Resolved ImageLibrary::resolve(const Request& request, const Watch& watch) {
 
 Resolved ImageLibrary::importImage(const Request& request, const Watch& watch) {
   const Reference reference = parseReference(request.reference);
-  if (reference.kind == Reference::Kind::registry) refuseRegistry(reference.text);
-  if (reference.kind == Reference::Kind::stored && !images_.find(reference.name)) refuseRegistry(reference.text);
+  if (reference.kind == Reference::Kind::stored && !images_.find(reference.name))
+    refuseAbsent(reference, "", "to get it from a registry: rauha image pull " + toUtf8(reference.text));
   if (reference.kind == Reference::Kind::host || reference.kind == Reference::Kind::dir || reference.kind == Reference::Kind::stored)
     throw Error("image", Code::invalid,
                 "image '" + toUtf8(reference.text) + "' cannot be imported: it is " +
@@ -107,7 +109,14 @@ Resolved ImageLibrary::importImage(const Request& request, const Watch& watch) {
 
 Resolved ImageLibrary::resolveSource(const Reference& reference, const Request& request, const std::string& name, const Watch& watch) {
   const std::unique_ptr<Source> source = openSource(reference, request, watch);
-  const Documents docs = readDocuments(*source, std::string(reference.source()) + ":" + toUtf8(reference.path));
+  return resolveFrom(*source, reference, request, name, watch);
+}
+
+Resolved ImageLibrary::resolveFrom(Source& source, const Reference& reference, const Request& request, const std::string& name,
+                                   const Watch& watch) {
+  const std::string what =
+      reference.kind == Reference::Kind::stored ? "image " + name : std::string(reference.source()) + ":" + toUtf8(reference.path);
+  const Documents docs = readDocuments(source, request.platform.value_or(hostPlatform()), what);
   // First the lease, then the layers: what a lease names is not collected.
   Lease lease = leaseFor(request.lease, name, docs.manifest.digest, docs.parsed.config.digest, docs.config.diffIds);
   UniqueFd operation;
@@ -120,7 +129,7 @@ Resolved ImageLibrary::resolveSource(const Reference& reference, const Request& 
   }
   Defer endLease([&] { images_.endLease(lease); });
   std::vector<std::string> notes;
-  const ImageRecord record = store(reference, name, docs, *source, watch, notes);
+  const ImageRecord record = store(reference, name, docs, source, watch, notes);
   Resolved out = present(record, name == reference.text ? reference.text : name, docs.configText, true);
   out.notes = std::move(notes);
   if (!request.lease.empty()) endLease.dismiss();
@@ -132,20 +141,17 @@ ImageRecord ImageLibrary::store(const Reference& reference, const std::string& n
   const std::string what = "image '" + toUtf8(reference.text) + "'";
   blobs_.putText(docs.manifest.digest, docs.manifestText, what + ": manifest");
   blobs_.putText(docs.parsed.config.digest, docs.configText, what + ": configuration");
-  ImageRecord record{name, reference.text, std::string(reference.source()), docs.manifest.digest, docs.parsed.config.digest, 0, 0, {}};
+  const std::string from = reference.kind == Reference::Kind::stored ? "registry" : std::string(reference.source());
+  ImageRecord record{name, reference.text, from, docs.manifest.digest, docs.parsed.config.digest, 0, 0, {}};
+  const std::vector<StoredLayer> layers = storeLayers(docs, source, watch, notes);
   std::set<std::string> seen;
-  for (size_t i = 0; i < docs.parsed.layers.size(); ++i) {
+  for (size_t i = 0; i < layers.size(); ++i) {
     const Descriptor& blob = docs.parsed.layers[i];
-    const std::string& diffId = docs.config.diffIds[i];
-    const bool fresh = !layers_.find(diffId);
-    const StoredLayer layer = layers_.ensure({blob, diffId, source.declaresDigests(), [&] { return source.layer(blob); }}, watch);
-    if (fresh)
-      for (const std::string& n : layer.facts.notes) notes.push_back("layer " + diffId + ": " + n);
-    record.layers.push_back({blob.digest, diffId, blob.mediaType, blob.size});
-    if (seen.insert(diffId).second) record.bytes += layer.facts.bytes;
+    record.layers.push_back({blob.digest, docs.config.diffIds[i], blob.mediaType, blob.size});
+    if (seen.insert(docs.config.diffIds[i]).second) record.bytes += layers[i].facts.bytes;
   }
   const std::optional<ImageRecord> before = images_.find(name);
-  if (before && before->manifest == record.manifest) return *before;
+  if (before && before->manifest == record.manifest && before->source == record.source) return *before;
   record.createdNs = realNs();
   {
     const UniqueFd held = root_.lock();
@@ -155,28 +161,114 @@ ImageRecord ImageLibrary::store(const Reference& reference, const std::string& n
   return record;
 }
 
-Resolved ImageLibrary::resolveStored(const Reference& reference, const Request& request) {
-  const auto gone = [&]() -> std::optional<ImageRecord> {
+StoredLayer ImageLibrary::storeLayer(const Descriptor& blob, const std::string& diffId, Source& source, const Watch& watch) {
+  for (;;) {
+    try {
+      StoredLayer layer = layers_.ensure({blob, diffId, source.declaresDigests(), [&] { return source.layer(blob); }}, watch);
+      source.settled(blob, true);
+      return layer;
+    } catch (const Error& e) {
+      const bool bytes = e.code() == Code::corrupt || e.code() == Code::invalid || e.code() == Code::limit;
+      if (!bytes || !source.settled(blob, false)) throw;
+    }
+  }
+}
+
+std::vector<StoredLayer> ImageLibrary::storeLayers(const Documents& docs, Source& source, const Watch& watch,
+                                                   std::vector<std::string>& notes) {
+  const size_t count = docs.parsed.layers.size();
+  std::vector<StoredLayer> out(count);
+  std::vector<bool> fresh(count);
+  for (size_t i = 0; i < count; ++i) fresh[i] = !layers_.find(docs.config.diffIds[i]);
+  onThreads(
+      count, source.parallel(), watch,
+      [&](size_t i, const Watch& own) { out[i] = storeLayer(docs.parsed.layers[i], docs.config.diffIds[i], source, own); },
+      [&] { source.abandon(); });
+  for (size_t i = 0; i < count; ++i)
+    if (fresh[i])
+      for (const std::string& n : out[i].facts.notes) notes.push_back("layer " + docs.config.diffIds[i] + ": " + n);
+  return out;
+}
+
+// What a policy demands, before anything is opened or fetched. A stored name counts by where it came from; that is looked up here too, so
+// that an import under a registry's name does not pass for the registry's.
+void ImageLibrary::checkAllowed(const Reference& reference, const Request& request) const {
+  const std::string shown = toUtf8(std::string_view(reference.text).substr(0, 200));
+  if (request.requireDigest && reference.digest.empty())
+    throw Error("image", Code::denied, "image '" + shown + "' is not named by digest, and the policy demands that",
+                reference.kind == Reference::Kind::stored || reference.kind == Reference::Kind::oci
+                    ? "name it as " + shown.substr(0, shown.find('@')) +
+                          "@sha256:… (rauha image list shows digests); or the policy line images.require_digest = false"
+                    : "use an image that has a digest; or the policy line images.require_digest = false",
+                shown);
+  if (request.registries.empty()) return;
+  std::string from(reference.source());
+  if (reference.kind == Reference::Kind::stored) {
+    const std::optional<ImageRecord> record = images_.find(reference.name);
+    from = record && record->source != "registry" ? record->source : reference.domain;
+  }
+  if (std::find(request.registries.begin(), request.registries.end(), from) != request.registries.end()) return;
+  std::string line;
+  for (const std::string& r : request.registries) line += "\"" + toUtf8(r) + "\", ";
+  throw Error("image", Code::denied, "image '" + shown + "' comes from '" + from + "', which the policy does not allow",
+              "the policy line that would allow it: images.registries = [" + line + "\"" + from + "\"]", shown);
+}
+
+// What a name means: an image of the store, or one that a registry has.
+Resolved ImageLibrary::resolveName(const Reference& reference, const Request& request, const Watch& watch) {
+  if (request.pull != Pull::always)
+    if (std::optional<Resolved> stored = resolveStored(reference, request)) return std::move(*stored);
+  if (request.pull == Pull::never)
+    refuseAbsent(reference, ", and --pull never forbids to fetch it", "rauha image list shows what is there; rauha image pull fetches it");
+  if (!registries_.pull)
+    refuseAbsent(reference, ", and this instance fetches nothing (pull = false in [plugin.image-oci] of rauha.toml)",
+                 "copy it once with another tool, then use the copy: oci:DIR, docker-archive:FILE");
+  return pullImage(reference, request, watch);
+}
+
+Resolved ImageLibrary::pullImage(const Reference& reference, const Request& request, const Watch& watch) {
+  if (const std::string fault = registryFault(reference); !fault.empty())
+    refuseAbsent(reference, ", and no registry can have it: " + fault, "rauha image list shows the names that are stored");
+  RegistryClient client(registries_, memory_, watch, {reference.domain, reference.repository}, request.credentials);
+  const std::unique_ptr<Source> source = registrySource(client, root_, registries_.parallel,
+                                                        {reference.tag, reference.digest, request.platform.value_or(hostPlatform()),
+                                                         [this](const std::string& digest) { return blobs_.read(digest); }});
+  try {
+    return resolveFrom(*source, reference, request, reference.name, watch);
+  } catch (const Error& e) {
+    // The name may have been meant for something that is no registry's.
+    const std::string meant = e.code() == Code::notFound || e.code() == Code::denied ? meantKind(reference.text) : std::string();
+    if (meant.empty() && !e.object().empty()) throw;
+    throw Error("image", e.code(), e.text(), meant + e.hint(), reference.text);
+  }
+}
+
+std::optional<Resolved> ImageLibrary::resolveStored(const Reference& reference, const Request& request) {
+  const auto leased = [&]() -> std::optional<ImageRecord> {
     const UniqueFd held = root_.lock();  // between looking and leasing nobody may collect
     std::optional<ImageRecord> record = images_.find(reference.name);
     if (record && !request.lease.empty())
       images_.lease(leaseFor(request.lease, record->name, record->manifest, record->config, diffIdsOf(*record)));
     return record;
   };
-  const std::optional<ImageRecord> record = gone();
-  if (!record) refuseRegistry(reference.text);
+  const std::optional<ImageRecord> record = leased();
+  if (!record) return std::nullopt;
   Defer endLease([&] {
     if (!request.lease.empty()) images_.endLease(leaseFor(request.lease, record->name, record->manifest, record->config, {}));
   });
   const std::optional<std::string> config = blobs_.read(record->config);
   if (!config)
     throw Error("image", Code::corrupt, "image '" + record->name + "': its configuration " + record->config + " is missing from the store",
-                "import it again");
+                "import or pull it again");
+  const Platform wanted = request.platform.value_or(hostPlatform());
+  const Platform found = parseConfig(*config, "image '" + record->name + "': configuration " + record->config).platform;
+  if ((!found.os.empty() && found.os != wanted.os) || (!found.architecture.empty() && found.architecture != wanted.architecture))
+    return std::nullopt;
   for (const LayerRecord& l : record->layers)
     if (!layers_.find(l.diffId))
       throw Error("image", Code::corrupt, "image '" + record->name + "': its layer " + l.diffId + " is missing from the store",
-                  "import it again");
-  Resolved out = present(*record, reference.text, *config, true);
+                  "import or pull it again");
+  Resolved out = present(*record, record->name, *config, true);
   endLease.dismiss();
   return out;
 }
@@ -224,18 +316,17 @@ Resolved ImageLibrary::inspect(const Request& request, const Watch& watch) {
       return hostImage();
     case Reference::Kind::dir:
       return directory(reference, request);
-    case Reference::Kind::registry:
-      refuseRegistry(reference.text);
     case Reference::Kind::stored: {
       const std::optional<ImageRecord> record = images_.find(reference.name);
-      if (!record) refuseRegistry(reference.text);
+      if (!record) refuseAbsent(reference, "", "to get it from a registry: rauha image pull " + toUtf8(reference.text));
       return present(*record, record->name, blobs_.read(record->config).value_or(std::string()), false);
     }
     default:
       break;
   }
   const std::unique_ptr<Source> source = openSource(reference, request, watch);
-  const Documents docs = readDocuments(*source, std::string(reference.source()) + ":" + toUtf8(reference.path));
+  const Documents docs =
+      readDocuments(*source, request.platform.value_or(hostPlatform()), std::string(reference.source()) + ":" + toUtf8(reference.path));
   ImageRecord record{
       reference.text, reference.text, std::string(reference.source()), docs.manifest.digest, docs.parsed.config.digest, 0, 0, {}};
   if (const auto stored = images_.find(reference.text); stored && stored->manifest == record.manifest) record = *stored;
@@ -286,6 +377,25 @@ void ImageLibrary::remove(std::string_view text) {
   collect();
 }
 
+std::vector<Resolved> ImageLibrary::prune(bool all) {
+  std::vector<Resolved> out;
+  if (all) {
+    const UniqueFd held = root_.lock();
+    std::set<std::string> used;
+    for (const Lease& l : images_.leases()) used.insert({l.manifest, l.name});
+    for (const ImageRecord& record : images_.list()) {
+      if (used.count(record.manifest) > 0 || used.count(record.name) > 0) continue;
+      out.push_back(present(record, record.name, blobs_.read(record.config).value_or(std::string()), false));
+      images_.remove(record.name);
+    }
+  }
+  for (const std::string& name : namesIn(root_.tmp(), "the temporary files"))
+    if (PartialBlob::isOne(name) && !isHeld(root_.tmp(), name)) removeTree(root_.tmp(), name);
+  removeLeftovers();
+  collect();
+  return out;
+}
+
 void ImageLibrary::collect() {
   std::vector<std::string> trash;
   {
@@ -323,6 +433,8 @@ void ImageLibrary::removeLeftovers() {
     if (name.compare(0, kLayer.size(), kLayer) == 0) {
       const UniqueFd working = root_.tryLockLayer(name.substr(kLayer.size()));
       if (working) removeTree(root_.tmp(), name);
+    } else if (PartialBlob::isOne(name)) {
+      if (PartialBlob::isStale(root_.tmp(), name)) removeTree(root_.tmp(), name);
     } else if (!isHeld(root_.tmp(), name)) {
       removeTree(root_.tmp(), name);
     }

@@ -13,11 +13,15 @@
 #include "plugins/image-oci/layer_store.h"
 #include "plugins/image-oci/limits.h"
 #include "plugins/image-oci/reference.h"
+#include "plugins/image-oci/registry/client.h"
+#include "plugins/image-oci/registry/settings.h"
 #include "plugins/image-oci/source.h"
 #include "plugins/image-oci/source_host.h"
 #include "plugins/image-oci/watch.h"
 
 namespace rauha::oci {
+
+enum class Pull { missing, always, never };
 
 struct Request {
   std::string_view reference;
@@ -25,6 +29,13 @@ struct Request {
   Caller caller;
   std::string_view lease;  // zone id; empty: none
   std::string_view name;   // import
+  Pull pull = Pull::missing;
+  std::optional<Platform> platform;  // absent: this machine's
+  std::optional<Credentials> credentials;
+  // What the policy demands of an image (resolve).
+  bool requireDigest = false;
+  std::vector<std::string> registries;  // empty: all
+  bool all = false;                     // prune
 };
 
 struct ResolvedLayer {
@@ -46,13 +57,16 @@ struct Resolved {
 class ImageLibrary final {
  public:
   // path: the store's directory. Makes it.
-  ImageLibrary(const std::string& path, Limits limits);
+  ImageLibrary(const std::string& path, Limits limits, RegistrySettings registries = {});
+  // What a registry must be asked for is fetched, verified and unpacked first (request.pull).
   Resolved resolve(const Request& request, const Watch& watch);
   Resolved inspect(const Request& request, const Watch& watch);
   Resolved importImage(const Request& request, const Watch& watch);
   void release(std::string_view lease);
   std::vector<Resolved> list();
   void remove(std::string_view text);
+  // Layers, documents and half-fetched blobs that nothing needs; all: also images that no lease uses. Returns those.
+  std::vector<Resolved> prune(bool all);
   void reconcile(const std::vector<std::string_view>& living);
 
  private:
@@ -63,12 +77,19 @@ class ImageLibrary final {
     std::string manifestText, configText;
   };
   std::unique_ptr<Source> openSource(const Reference& reference, const Request& request, const Watch& watch) const;
-  Documents readDocuments(Source& source, const std::string& what) const;
+  Documents readDocuments(Source& source, const Platform& platform, const std::string& what) const;
   Resolved resolveSource(const Reference& reference, const Request& request, const std::string& name, const Watch& watch);
-  Resolved resolveStored(const Reference& reference, const Request& request);
+  Resolved resolveFrom(Source& source, const Reference& reference, const Request& request, const std::string& name, const Watch& watch);
+  Resolved resolveName(const Reference& reference, const Request& request, const Watch& watch);
+  Resolved pullImage(const Reference& reference, const Request& request, const Watch& watch);
+  void checkAllowed(const Reference& reference, const Request& request) const;
+  // nullopt: not there, or for another platform.
+  std::optional<Resolved> resolveStored(const Reference& reference, const Request& request);
   Resolved directory(const Reference& reference, const Request& request) const;
   ImageRecord store(const Reference& reference, const std::string& name, const Documents& docs, Source& source, const Watch& watch,
                     std::vector<std::string>& notes);
+  std::vector<StoredLayer> storeLayers(const Documents& docs, Source& source, const Watch& watch, std::vector<std::string>& notes);
+  StoredLayer storeLayer(const Descriptor& blob, const std::string& diffId, Source& source, const Watch& watch);
   Resolved present(const ImageRecord& record, std::string reference, std::string configText, bool forUse) const;
   // Removes what neither an image nor a lease needs.
   void collect();
@@ -76,6 +97,8 @@ class ImageLibrary final {
 
   StoreRoot root_;
   Limits limits_;
+  const RegistrySettings registries_;
+  RegistryMemory memory_;
   BlobStore blobs_;
   LayerStore layers_;
   ImageStore images_;

@@ -316,14 +316,6 @@ TEST_F(Library, Directories) {
   EXPECT_EQ(refusal("dir:" + temp_ / "file").code(), Code::invalid);
 }
 
-TEST_F(Library, RegistryReferences) {
-  for (const char* reference : {"python:3.12", "docker.io/library/python:3.12", "localhost:5000/x", "alpine"}) {
-    const Error e = refusal(reference);
-    EXPECT_EQ(e.code(), Code::unsupported);
-    EXPECT_EQ(e.text(), "registry references are not supported yet: '" + std::string(reference) + "'");
-  }
-}
-
 TEST_F(Library, ImportListInspectRemove) {
   const std::string reference = layout(TestImage({{kBase}, {kTop}}), "python");
   EXPECT_EQ(import(reference).reference, "python:latest");

@@ -132,6 +132,26 @@ void checkTextArray(const json& object, const char* key, const std::string& what
 
 std::string Platform::text() const { return os + "/" + architecture + (variant.empty() ? "" : "/" + variant); }
 
+Platform parsePlatform(std::string_view text) {
+  std::vector<std::string> parts;
+  const auto good = [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '.' || c == '_' || c == '-'; };
+  for (size_t at = 0; at <= text.size() && parts.size() < 4;) {
+    const size_t end = std::min(text.find('/', at), text.size());
+    const std::string_view part = text.substr(at, end - at);
+    if (part.empty() || part.size() > 32 || !std::all_of(part.begin(), part.end(), good)) break;
+    parts.emplace_back(part);
+    at = end + 1;
+  }
+  std::string joined;
+  for (const auto& part : parts) joined += (joined.empty() ? "" : "/") + part;
+  if (parts.size() < 2 || parts.size() > 3 || joined != text)
+    throw Error("image", Code::invalid, "platform " + shown(text) + " is not OS/ARCHITECTURE or OS/ARCHITECTURE/VARIANT",
+                "write it as linux/amd64, linux/arm64 or linux/arm/v7");
+  Platform out{parts[0], parts[1], parts.size() == 3 ? parts[2] : ""};
+  if (out.architecture == "arm64" && out.variant.empty()) out.variant = "v8";
+  return out;
+}
+
 Platform hostPlatform() {
 #if defined(__x86_64__)
   return {"linux", "amd64", ""};

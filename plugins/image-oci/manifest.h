@@ -22,6 +22,8 @@ struct Platform {
   // "linux/amd64"
   std::string text() const;
 };
+// "linux/amd64", "linux/arm/v7". Throws invalid.
+Platform parsePlatform(std::string_view text);
 // What this machine runs.
 Platform hostPlatform();
 

@@ -2,6 +2,8 @@
 
 #include <rauha/plugin.hpp>
 
+#include <algorithm>
+#include <initializer_list>
 #include <string>
 
 #include "core/base/error.h"
@@ -25,11 +27,13 @@ class ImageOci {
  public:
   ImageOci(sdk::Host host, std::string_view config)
       : host_(host), library_(guarded([&] {
-          return std::make_unique<ImageLibrary>(std::string(host.stateDir()) + "/plugins/image-oci", readConfig(config));
+          PluginConfig read = readConfig(config);
+          return std::make_unique<ImageLibrary>(std::string(host.stateDir()) + "/plugins/image-oci", read.limits,
+                                                std::move(read.registries));
         })) {}
 
   void resolve(sdk::Call& call, const rauha_image_request& request, const rauha_image_sink& sink) {
-    guarded([&] { push(library_->resolve(requestOf(request), watchOf(call)), sink); });
+    guarded([&] { push(library_->resolve(requestOf(request, kResolveTags), watchOf(call)), sink); });
   }
   void inspect(sdk::Call& call, const rauha_image_request& request, const rauha_image_sink& sink) {
     guarded([&] { push(library_->inspect(requestOf(request), watchOf(call)), sink); });
@@ -43,6 +47,11 @@ class ImageOci {
       for (const Resolved& image : library_->list()) push(image, sink);
     });
   }
+  void prune(sdk::Call&, const rauha_image_request& request, const rauha_image_sink& sink) {
+    guarded([&] {
+      for (const Resolved& image : library_->prune(requestOf(request, {RAUHA_IMAGE_ALL}).all)) push(image, sink);
+    });
+  }
   void release(sdk::Call&, std::string_view lease) {
     guarded([&] { library_->release(lease); });
   }
@@ -54,16 +63,47 @@ class ImageOci {
   }
 
  private:
-  static Request requestOf(const rauha_image_request& raw) {
+  static constexpr std::initializer_list<uint32_t> kResolveTags = {RAUHA_IMAGE_PULL, RAUHA_IMAGE_PLATFORM, RAUHA_IMAGE_CREDENTIALS,
+                                                                   RAUHA_IMAGE_REQUIRE_DIGEST, RAUHA_IMAGE_REGISTRY};
+
+  // A record that the function does not have is refused like an unknown one.
+  static Request requestOf(const rauha_image_request& raw, std::initializer_list<uint32_t> tags = {}) {
     sdk::refuseUnknownFlags(raw.flags, 0, "image request");
-    sdk::eachRecord(raw.records, "image request", [](const rauha_record&) { return false; });
     Request out;
+    sdk::eachRecord(raw.records, "image request", [&](const rauha_record& record) {
+      if (std::find(tags.begin(), tags.end(), record.tag) == tags.end()) return false;
+      readRecord(record, out);
+      return true;
+    });
     out.reference = sdk::view(raw.reference);
     out.sourceFd = raw.source_fd_borrow;
     out.caller = {raw.caller_uid, raw.caller_gid};
     out.lease = sdk::view(raw.lease);
     out.name = sdk::view(raw.name);
     return out;
+  }
+  static void readRecord(const rauha_record& record, Request& out) {
+    switch (record.tag) {
+      case RAUHA_IMAGE_PULL:
+        if (record.number > RAUHA_PULL_NEVER)
+          throw Error("image", Code::unsupported, "image request: unknown pull policy " + std::to_string(record.number));
+        out.pull = record.number == RAUHA_PULL_ALWAYS ? Pull::always : record.number == RAUHA_PULL_NEVER ? Pull::never : Pull::missing;
+        break;
+      case RAUHA_IMAGE_PLATFORM:
+        out.platform = parsePlatform(sdk::view(record.text));
+        break;
+      case RAUHA_IMAGE_CREDENTIALS:
+        out.credentials = parseCredentials(sdk::view(record.text));
+        break;
+      case RAUHA_IMAGE_REQUIRE_DIGEST:
+        out.requireDigest = true;
+        break;
+      case RAUHA_IMAGE_REGISTRY:
+        out.registries.emplace_back(sdk::view(record.text));
+        break;
+      default:
+        out.all = true;
+    }
   }
   static Watch watchOf(const sdk::Call& call) {
     return {[&call] { call.check(); }, [&call](std::string_view what, uint64_t done, uint64_t total) { call.progress(what, done, total); },

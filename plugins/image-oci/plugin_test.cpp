@@ -163,11 +163,13 @@ TEST_F(Plugin, HostMounts) {
 }
 
 TEST_F(Plugin, ErrorsKeepCodeTextAndHint) {
-  ASSERT_EQ(create(""), RAUHA_OK);
+  ASSERT_EQ(create("pull = false"), RAUHA_OK);
   Pushed pushed;
-  EXPECT_EQ(resolve("python:3.12", -1, pushed), RAUHA_E_UNSUPPORTED);
-  EXPECT_EQ(call_.text, "registry references are not supported yet: 'python:3.12'");
-  EXPECT_NE(call_.hint.find("skopeo"), std::string::npos);
+  EXPECT_EQ(resolve("python:3.12", -1, pushed), RAUHA_E_NOT_FOUND);
+  EXPECT_EQ(
+      call_.text,
+      "image 'python:3.12' is not in the store, and this instance fetches nothing (pull = false in [plugin.image-oci] of rauha.toml)");
+  EXPECT_NE(call_.hint.find("docker-archive:FILE"), std::string::npos);
   EXPECT_EQ(resolve("oci:image", -1, pushed), RAUHA_E_INVALID);
   EXPECT_EQ(resolve("", -1, pushed), RAUHA_E_INVALID);
   rauha_image_request nothing{};

@@ -99,9 +99,7 @@ bool isReserved(std::string_view name) {
          std::find(kForeign.begin(), kForeign.end(), prefix) != kForeign.end();
 }
 
-bool isDomainLike(std::string_view first) noexcept {
-  return first == "localhost" || first.find('.') != std::string_view::npos || first.find(':') != std::string_view::npos;
-}
+bool isDomainLike(std::string_view first) noexcept { return first == "localhost" || first.find_first_of(".:") != std::string_view::npos; }
 
 std::string_view nearestKind(std::string_view text) {
   static constexpr std::array<std::string_view, 5> kKinds = {"host", "dir", "oci", "oci-archive", "docker-archive"};
@@ -111,13 +109,58 @@ std::string_view nearestKind(std::string_view text) {
   return (kind == "host") == (colon == std::string_view::npos) ? kind : std::string_view();
 }
 
-// "did you mean 'dir:PATH'? otherwise ", or nothing.
-std::string meantKind(std::string_view text) {
-  const std::string kind(nearestKind(text));
-  return kind.empty() ? std::string() : "did you mean '" + kind + (kind == "host" ? "" : ":PATH") + "'? otherwise ";
+bool isDigit(char c) noexcept { return c >= '0' && c <= '9'; }
+
+// "host", "host:port", "[::1]:port"; nullptr: good.
+const char* hostFault(std::string_view host) noexcept {
+  std::string_view port;
+  if (host[0] == '[') {
+    const size_t end = host.find(']');
+    if (end == std::string_view::npos || end < 3) return "is no [address]:port";
+    for (char c : host.substr(1, end - 1))
+      if (!isDigit(c) && !(c >= 'a' && c <= 'f') && c != ':' && c != '.') return "is no [address]:port";
+    if (end + 1 == host.size()) return nullptr;
+    if (host[end + 1] != ':') return "is no [address]:port";
+    port = host.substr(end + 2);
+  } else {
+    const size_t colon = host.find(':');
+    std::string_view name = host.substr(0, colon);
+    for (size_t at = 0; at <= name.size();) {
+      const size_t end = std::min(name.find('.', at), name.size());
+      const std::string_view label = name.substr(at, end - at);
+      if (label.empty() || label.size() > 63 || label.front() == '-' || label.back() == '-') return "is no host name";
+      for (char c : label)
+        if (!isDigit(c) && !(c >= 'a' && c <= 'z') && c != '-') return "is no host name";
+      at = end + 1;
+    }
+    if (colon == std::string_view::npos) return nullptr;
+    port = host.substr(colon + 1);
+  }
+  if (port.empty() || port.size() > 5 || !std::all_of(port.begin(), port.end(), isDigit)) return "is no host:port";
+  int number = 0;
+  for (char c : port) number = number * 10 + (c - '0');
+  return number == 0 || number > 65535 ? "has a port that is none" : nullptr;
 }
 
-// NAME[:TAG], perhaps with a registry's host and port, perhaps with @digest.
+// Takes "host[:port]/" off the front of `rest`.
+void cutDomain(Reference& out, std::string_view& rest) {
+  out.domain = "docker.io";
+  const size_t slash = rest.find('/');
+  if (slash == std::string_view::npos || slash == 0) return;
+  const std::string_view host = rest.substr(0, slash);
+  if (!isDomainLike(host) || host.find_first_not_of('.') == std::string_view::npos) return;
+  if (host[0] == '.' || host[0] == '-' || host[0] == '_') return;  // the name's own fault is clearer
+  if (std::any_of(host.begin(), host.end(), [](char c) { return c >= 'A' && c <= 'Z'; }))
+    malformed(out.text, "image names are lower case, the registry's too");
+  if (const char* fault = hostFault(host))
+    malformed(out.text, "'" + toUtf8(host) + "' " + fault,
+              meantKind(out.text) + "paths are written with their kind: oci:DIR, oci-archive:FILE, docker-archive:FILE, dir:PATH");
+  out.domain = std::string(host);
+  rest = rest.substr(slash + 1);
+  if (out.domain == "index.docker.io" || out.domain == "registry-1.docker.io") out.domain = "docker.io";
+}
+
+// [HOST[:PORT]/]NAME[:TAG][@DIGEST]
 Reference parseName(std::string_view text) {
   Reference out;
   out.text = std::string(text);
@@ -125,34 +168,40 @@ Reference parseName(std::string_view text) {
   if (const size_t at = rest.find('@'); at != std::string_view::npos) {
     if (!isSha256(rest.substr(at + 1)))
       malformed(text, "what follows '@' is no digest", "digests are written sha256:<64 lower-case hex digits>");
-    out.kind = Reference::Kind::registry;
+    out.digest = std::string(rest.substr(at + 1));
     rest = rest.substr(0, at);
   }
-  const size_t slash = rest.find('/');
-  if (slash != std::string_view::npos && rest.substr(0, slash).find(':') != std::string_view::npos) {  // host:port/…
-    const std::string_view host = rest.substr(0, slash), port = host.substr(host.find(':') + 1);
-    if (host.find(':') == 0 || port.empty() || port.size() > 5 ||
-        !std::all_of(port.begin(), port.end(), [](char c) { return c >= '0' && c <= '9'; }))
-      malformed(text, "'" + toUtf8(host) + "' is no host:port",
-                meantKind(text) + "paths are written with their kind: oci:DIR, oci-archive:FILE, docker-archive:FILE, dir:PATH");
-    out.kind = Reference::Kind::registry;
-    rest = rest.substr(slash + 1);
-  }
-  std::string_view name = rest, tag = "latest";
+  cutDomain(out, rest);
+  std::string_view name = rest;
+  out.tag = "latest";
   if (const size_t colon = rest.rfind(':'); colon != std::string_view::npos) {
     name = rest.substr(0, colon);
-    tag = rest.substr(colon + 1);
+    const std::string_view tag = rest.substr(colon + 1);
     if (!isTag(tag))
       malformed(text, tag.empty() ? "the tag after ':' is empty" : "'" + toUtf8(tag) + "' is no tag",
                 "a tag is 1 to 128 letters, digits, '_', '.' or '-', and does not start with '.' or '-'");
+    out.tag = std::string(tag);
   }
   if (const char* fault = nameFault(name))
     malformed(text, fault,
               "image names look like 'name', 'name:tag'; local images like oci:DIR, oci-archive:FILE, docker-archive:FILE, dir:PATH, host");
-  if (isReserved(name))
+  if (out.domain == "docker.io" && isReserved(name))
     malformed(text, "'" + std::string(name) + "' is a kind of reference, not a name",
               "write " + std::string(name) + ":PATH, or choose another name");
-  out.name = std::string(name) + ":" + std::string(tag);
+  out.repository = std::string(name);
+  if (out.domain == "docker.io") {
+    constexpr std::string_view kLibrary = "library/";
+    if (name.substr(0, kLibrary.size()) == kLibrary && name.find('/', kLibrary.size()) == std::string_view::npos)
+      name.remove_prefix(kLibrary.size());
+    out.repository = name.find('/') == std::string_view::npos ? "library/" + std::string(name) : std::string(name);
+    if (isReserved(name)) malformed(text, "'" + std::string(name) + "' is a kind of reference, not a name", "choose another name");
+    // Without its domain "docker.io/a.b/c" would be a name of the registry a.b.
+    const size_t slash = name.find('/');
+    out.name = (slash != std::string_view::npos && isDomainLike(name.substr(0, slash)) ? "docker.io/" : "") + std::string(name);
+  } else {
+    out.name = out.domain + "/" + std::string(name);
+  }
+  out.name += out.digest.empty() ? ":" + out.tag : "@" + out.digest;
   return out;
 }
 
@@ -172,8 +221,6 @@ std::string_view Reference::source() const noexcept {
       return "docker-archive";
     case Kind::stored:
       return "store";
-    case Kind::registry:
-      return "registry";
   }
   return "store";
 }
@@ -210,7 +257,10 @@ Reference parseReference(std::string_view text) {
     return out;
   }
   for (std::string_view prefix : {"docker://", "http://", "https://", "oci://"})
-    if (text.substr(0, prefix.size()) == prefix) refuseRegistry(text);
+    if (text.substr(0, prefix.size()) == prefix)
+      throw Error("image", Code::unsupported,
+                  "image reference '" + toUtf8(text.substr(0, 200)) + "': '" + std::string(prefix) + "' is not supported",
+                  "leave it out: registries are named as in docker.io/library/alpine:3", toUtf8(text.substr(0, 200)));
   for (std::string_view prefix : kForeign)
     if (text.substr(0, prefix.size()) == prefix)
       throw Error("image", Code::unsupported,
@@ -221,7 +271,7 @@ Reference parseReference(std::string_view text) {
 
 std::string parseStoredName(std::string_view text) {
   const Reference r = parseName(text);
-  if (r.kind != Reference::Kind::stored) malformed(text, "a stored name has no port and no digest");
+  if (!r.digest.empty() || r.domain.find(':') != std::string::npos) malformed(text, "a stored name has no port and no digest");
   return r.name;
 }
 
@@ -245,20 +295,30 @@ std::string nameFor(const Reference& reference) {
   return name + ":" + tag;
 }
 
-void refuseRegistry(std::string_view text) {
-  const std::string shown = toUtf8(text.substr(0, 200));
-  std::string_view plain = text;
-  if (plain.substr(0, 9) == "docker://") plain.remove_prefix(9);
-  const size_t slash = plain.find('/');
-  std::string full = toUtf8(plain.substr(0, 200));
-  if (slash == std::string_view::npos)
-    full = "docker.io/library/" + full;
-  else if (!isDomainLike(plain.substr(0, slash)))
-    full = "docker.io/" + full;
-  throw Error("image", Code::unsupported, "registry references are not supported yet: '" + shown + "'",
-              meantKind(plain) + "copy it once with another tool, then use the copy: skopeo copy docker://" + full +
-                  " oci:DIR; rauha image list shows the names that are stored",
-              shown);
+std::string meantKind(std::string_view text) {
+  const std::string kind(nearestKind(text));
+  return kind.empty() ? std::string() : "did you mean '" + kind + (kind == "host" ? "" : ":PATH") + "'? otherwise ";
+}
+
+void refuseAbsent(const Reference& reference, const std::string& why, const std::string& hint) {
+  const std::string shown = toUtf8(std::string_view(reference.text).substr(0, 200));
+  throw Error("image", Code::notFound, "image '" + shown + "' is not in the store" + why, meantKind(reference.text) + hint, shown);
+}
+
+// distribution-spec: parts are [a-z0-9]+, joined by one '.', one or two '_', or any number of '-'.
+std::string registryFault(const Reference& reference) {
+  const std::string& r = reference.repository;
+  for (size_t i = 0; i < r.size(); ++i) {
+    const auto plain = [&](size_t k) { return k < r.size() && (isDigit(r[k]) || (r[k] >= 'a' && r[k] <= 'z')); };
+    if (plain(i) || r[i] == '/') continue;
+    size_t end = i;
+    while (end < r.size() && r[end] == r[i]) ++end;
+    const size_t run = end - i;
+    if (i == 0 || !plain(i - 1) || !plain(end) || (r[i] == '.' && run > 1) || (r[i] == '_' && run > 2))
+      return "'" + r.substr(i, run) + "' must stand between letters or digits";
+    i = end - 1;
+  }
+  return {};
 }
 
 }  // namespace rauha::oci

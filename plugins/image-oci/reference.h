@@ -6,7 +6,9 @@
 //   oci:DIR[:TAG|@DIGEST]     an OCI image layout
 //   oci-archive:FILE[:TAG]    the same in a tar file
 //   docker-archive:FILE[:REF] the output of `docker save`
-//   NAME[:TAG]                a name in the store (import); what is not there may be meant for a registry
+//   [HOST[:PORT]/]NAME[:TAG][@DIGEST]
+//                             a name in the store; what is not there is asked of a registry: "alpine" is docker.io/library/alpine:latest.
+//                             The first part is a host when it has a '.' or ':' or is "localhost". A digest wins over a tag.
 //
 // PATH of the archive and layout forms ends at the last ':' whose rest is a valid tag; REF may itself hold one ':' ("name:tag").
 // Whoever opens the path for us must cut it in the same way (path()).
@@ -17,13 +19,14 @@
 namespace rauha::oci {
 
 struct Reference {
-  enum class Kind { host, dir, oci, ociArchive, dockerArchive, stored, registry };
+  enum class Kind { host, dir, oci, ociArchive, dockerArchive, stored };
   Kind kind = Kind::stored;
   std::string text;    // as written
   std::string path;    // of dir, oci, ociArchive, dockerArchive
   std::string tag;     // of oci, ociArchive; the whole REF of dockerArchive; empty: none given
-  std::string digest;  // "sha256:…" of oci:DIR@DIGEST; else empty
-  std::string name;    // stored: "name:tag", the tag always there
+  std::string digest;  // "sha256:…" of oci:DIR@DIGEST and of names; else empty
+  std::string name;    // stored: "name:tag", the tag always there, or "name@digest"; what docker.io adds is left out ("alpine:latest")
+  std::string domain, repository;  // stored: "docker.io", "library/alpine"
 
   bool needsSource() const noexcept {
     return kind == Kind::dir || kind == Kind::oci || kind == Kind::ociArchive || kind == Kind::dockerArchive;
@@ -41,7 +44,11 @@ std::string parseStoredName(std::string_view text);
 // A stored name made from a reference: "oci:/a/My Image:1" -> "my-image:1".
 std::string nameFor(const Reference& reference);
 
-// The error for a registry reference that is not in the store.
-[[noreturn]] void refuseRegistry(std::string_view text);
+// The error for a name that is not in the store and that nobody was asked for; `why` stands behind it.
+[[noreturn]] void refuseAbsent(const Reference& reference, const std::string& why, const std::string& hint);
+// "did you mean 'dir:PATH'? otherwise ", or nothing: a slip of a local kind reads as a name.
+std::string meantKind(std::string_view text);
+// What a registry would not accept of a name that the store does: "" or the reason.
+std::string registryFault(const Reference& reference);
 
 }  // namespace rauha::oci

@@ -1,5 +1,5 @@
 #pragma once
-// Where an image comes from: an OCI layout, its tar file, a docker archive; later a registry. A source finds the manifest and gives out
+// Where an image comes from: an OCI layout, its tar file, a docker archive, a registry. A source finds the manifest and gives out
 // blobs; it verifies nothing but what it reads itself to find the manifest. Everything that takes part in a digest is checked by the
 // library. Resources, made for one call, used by one thread.
 
@@ -24,6 +24,13 @@ class Source {
   virtual OpenFile layer(const Descriptor& descriptor) = 0;
   // False: the source declares no digests for what it stores (docker archives); only the diff_id can be checked.
   virtual bool declaresDigests() const noexcept = 0;
+  // On how many threads layer() and the streams that it gave may be used at once.
+  virtual uint32_t parallel() const noexcept { return 1; }
+  // A layer failed: streams that are still read on other threads may end with an error. [any]
+  virtual void abandon() noexcept {}
+  // The layer is in the store (good), or its bytes do not verify. True: they were partly what an earlier call had kept, so that one more
+  // attempt may find others. [any]
+  virtual bool settled(const Descriptor&, bool good) { return static_cast<void>(good), false; }
 };
 
 // OCI image layout (image-spec, image-layout.md) over a directory's or an archive's files.

@@ -1,16 +1,14 @@
 #include "plugins/image-oci/stream.h"
 
-#include <archive.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <exception>
 #include <vector>
 
 #include "core/base/error.h"
-#include "plugins/image-oci/archive_error.h"
+#include "plugins/image-oci/inflate.h"
 #include "plugins/image-oci/limits.h"
 
 namespace rauha::oci {
@@ -64,6 +62,7 @@ class PeekedStream final : public ByteStream {
     if (!std::exchange(headDone_, true) && !head_.empty()) return head_;
     return below_->next();
   }
+  void interrupt() noexcept override { below_->interrupt(); }
 
  private:
   std::string head_;
@@ -85,61 +84,13 @@ class WatchedStream final : public ByteStream {
     }
     return block;
   }
+  void interrupt() noexcept override { below_->interrupt(); }
 
  private:
   std::unique_ptr<ByteStream> below_;
   const Watch& watch_;
   std::string what_;
   uint64_t total_, done_ = 0, reported_ = 0;
-};
-
-// libarchive's "raw" format: the filters alone, without an archive inside.
-class InflateStream final : public ByteStream {
- public:
-  InflateStream(std::unique_ptr<ByteStream> below, std::string what)
-      : below_(std::move(below)), what_(std::move(what)), archive_(newReader(what_)) {
-    archive_read_support_format_raw(archive_.get());
-    if (archive_read_support_filter_gzip(archive_.get()) != ARCHIVE_OK || archive_read_support_filter_zstd(archive_.get()) != ARCHIVE_OK)
-      throw Error("image", Code::unsupported, "libarchive was built without gzip or zstd");
-    check(archive_read_open2(archive_.get(), this, nullptr, &InflateStream::pull, nullptr, nullptr));
-    archive_entry* entry = nullptr;
-    check(archive_read_next_header(archive_.get(), &entry));
-  }
-
-  std::string_view next() override {
-    const void* block = nullptr;
-    size_t size = 0;
-    la_int64_t offset = 0;
-    do {
-      const int r = archive_read_data_block(archive_.get(), &block, &size, &offset);
-      if (r == ARCHIVE_EOF) return {};
-      check(r);
-    } while (size == 0);
-    return {static_cast<const char*>(block), size};
-  }
-
- private:
-  static la_ssize_t pull(archive* a, void* self, const void** block) noexcept {
-    auto* s = static_cast<InflateStream*>(self);
-    try {
-      const std::string_view next = s->below_->next();
-      *block = next.data();
-      return static_cast<la_ssize_t>(next.size());
-    } catch (...) {  // no exception may pass through libarchive's frames
-      s->failure_ = std::current_exception();
-      archive_set_error(a, EIO, "source failed");
-      return ARCHIVE_FATAL;
-    }
-  }
-  void check(int result) {
-    if (failure_) std::rethrow_exception(std::exchange(failure_, nullptr));
-    if (result != ARCHIVE_OK) throwArchive(archive_.get(), what_ + ": cannot decompress");
-  }
-
-  std::unique_ptr<ByteStream> below_;
-  std::string what_;
-  ArchivePtr archive_;
-  std::exception_ptr failure_;
 };
 
 struct Magic {
@@ -170,8 +121,8 @@ DigestStream::DigestStream(std::unique_ptr<ByteStream> below, uint64_t limit, st
 
 std::string_view DigestStream::next() {
   const std::string_view block = below_->next();
-  count_ += block.size();
-  if (count_ > limit_) throw Error("image", Code::limit, what_ + " is larger than " + std::to_string(limit_) + " bytes");
+  if (count_ += block.size(); count_ > limit_)
+    throw Error("image", Code::limit, what_ + " is larger than " + std::to_string(limit_) + " bytes");
   digest_.update(block.data(), block.size());
   return block;
 }
@@ -188,11 +139,13 @@ std::unique_ptr<ByteStream> decompress(std::unique_ptr<ByteStream> below, std::s
   for (const Magic& m : kForeign)
     if (starts(head, m.bytes))
       throw Error("image", Code::unsupported, what + ": compressed with " + std::string(m.name) + "; layers are gzip, zstd or plain tar");
-  const bool packed = starts(head, "\x1f\x8b"sv) || starts(head, "\x28\xb5\x2f\xfd"sv) ||
-                      (head.size() >= 4 && (head[0] & 0xf0) == 0x50 && starts(std::string_view(head).substr(1), "\x2a\x4d\x18"sv));
+  const bool gzip = starts(head, "\x1f\x8b"sv);
+  const bool zstd = starts(head, "\x28\xb5\x2f\xfd"sv) ||
+                    (head.size() >= 4 && (head[0] & 0xf0) == 0x50 && starts(std::string_view(head).substr(1), "\x2a\x4d\x18"sv));
   auto whole = std::make_unique<PeekedStream>(std::move(head), std::move(below));
-  if (!packed) return whole;
-  return std::make_unique<InflateStream>(std::move(whole), std::move(what));
+  if (gzip) return gunzip(std::move(whole), std::move(what));
+  if (zstd) return unzstd(std::move(whole), std::move(what));
+  return whole;
 }
 
 std::string drain(ByteStream& stream, size_t limit, const std::string& what) {

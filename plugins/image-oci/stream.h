@@ -2,6 +2,7 @@
 // Bytes that arrive in blocks: a chain of readers, each owning the one below it (file -> digest -> decompression -> digest -> tar).
 // Resources with one owner, used by one thread.
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -19,6 +20,8 @@ class ByteStream {
   virtual ~ByteStream() = default;
   // The next block, valid until the next call; empty: the end, for ever. Throws Error.
   virtual std::string_view next() = 0;
+  // From another thread: nobody needs the rest; a next() that waits may end with an error.
+  virtual void interrupt() noexcept {}
 };
 
 // `size` bytes of a descriptor from `offset` on (pread: the descriptor's own position is not used, so it may be shared).
@@ -30,14 +33,17 @@ class DigestStream final : public ByteStream {
  public:
   DigestStream(std::unique_ptr<ByteStream> below, uint64_t limit, std::string what);
   std::string_view next() override;
+  void interrupt() noexcept override { below_->interrupt(); }
   // Reads the rest and returns the digest of all. Once.
   std::string finish();
-  uint64_t count() const noexcept { return count_; }
+  // [any]
+  uint64_t count() const noexcept { return count_.load(std::memory_order_relaxed); }
 
  private:
   std::unique_ptr<ByteStream> below_;
   Sha256 digest_;
-  uint64_t count_ = 0, limit_;
+  std::atomic<uint64_t> count_{0};
+  uint64_t limit_;
   std::string what_;
 };
 

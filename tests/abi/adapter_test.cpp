@@ -321,7 +321,7 @@ TEST_F(LyingImageTest, Layers) {
 
 TEST_F(LyingImageTest, Mounts) {
   EXPECT_EQ(text("mount_flags"), "an image mount has unknown flag bits 8");
-  EXPECT_EQ(text("mount_tail"), "an image mount has 64 bytes and uses those beyond the 56 that this daemon (ABI 1.0) knows");
+  EXPECT_EQ(text("mount_tail"), "an image mount has 64 bytes and uses those beyond the 56 that this daemon (ABI 1.1) knows");
   EXPECT_EQ(text("mount_kind"), "an image mount has the unknown kind 77");
   EXPECT_EQ(text("mount_target"), "an image mount's target \"etc\" is not an absolute path without \"..\"");
   EXPECT_EQ(text("mount_source"), "a bind mount's source \"../etc\" is not an absolute path without \"..\"");

@@ -36,14 +36,14 @@ TEST_F(LoaderTest, GoodBackend) {
   EXPECT_TRUE(record.loaded) << record.refusal;
   EXPECT_EQ(record.version, "1.2.3");
   EXPECT_EQ(record.kind, "backend");
-  EXPECT_EQ(record.abi, "1.0");
+  EXPECT_EQ(record.abi, "1.1");
   EXPECT_EQ(record.license, "Apache-2.0");
   EXPECT_EQ(record.interfaces, std::vector<std::string>{"rauha.backend/1"});
   EXPECT_EQ(record.path, path);
   EXPECT_FALSE(record.buildId.empty());
   EXPECT_EQ(record.weaknesses.empty(), geteuid() == 0);
   EXPECT_EQ(fixture.registry->backend().name(), "good-backend");
-  EXPECT_EQ(fixture.logs, (std::vector<std::string>{"good-backend: made for rauha-test", "plugins: good-backend 1.2.3 loaded, ABI 1.0, " +
+  EXPECT_EQ(fixture.logs, (std::vector<std::string>{"good-backend: made for rauha-test", "plugins: good-backend 1.2.3 loaded, ABI 1.1, " +
                                                                                              path + ", build id " + record.buildId}));
 }
 
@@ -137,7 +137,7 @@ TEST_F(LoaderTest, OtherNameInTheDescriptor) {
 TEST_F(LoaderTest, OtherVersionInTheDescriptor) {
   EXPECT_EQ(refusal("raw-version"), "says version 2.0 in its descriptor and 1.0 in its note");
 }
-TEST_F(LoaderTest, OtherMinorInTheDescriptor) { EXPECT_EQ(refusal("raw-minor"), "says ABI 1.0 in its descriptor and 1.9 in its note"); }
+TEST_F(LoaderTest, OtherMinorInTheDescriptor) { EXPECT_EQ(refusal("raw-minor"), "says ABI 1.1 in its descriptor and 1.9 in its note"); }
 TEST_F(LoaderTest, UnknownService) {
   EXPECT_EQ(refusal("raw-service"), "needs the service rauha.fdstore/1, which this daemon does not have");
   EXPECT_EQ(hint, "use a daemon as new as the plugin");

@@ -3,7 +3,7 @@
 
   make_next.py sdk/include/rauha OUT/rauha
 
-Appended are `uint64_t next_field` to structs, and a function `next_function` to the interfaces' and services' tables; the minor is one more. What is passed by
+Appended are `uint64_t next_field` to structs, and a function `next_function` to the interfaces' and services' tables; the minor is one more, and RAUHA_ABI_NEXT is defined. What is passed by
 value (rauha_str, rauha_array, rauha_bytes) and the note never grow.
 """
 
@@ -23,7 +23,7 @@ def grown(text):
         return "typedef struct %s {%s%s} %s;" % (name, body, field, name)
 
     text = re.sub(r"typedef struct (?:\w+) \{(.*?)\} (\w+);", one, text, flags=re.S)
-    return re.sub(r"(#define RAUHA_ABI_MINOR) (\d+)", lambda m: "%s %d" % (m.group(1), int(m.group(2)) + 1), text)
+    return re.sub(r"(#define RAUHA_ABI_MINOR) (\d+)", lambda m: "%s %d\n#define RAUHA_ABI_NEXT 1" % (m.group(1), int(m.group(2)) + 1), text)
 
 
 def main():

@@ -52,8 +52,6 @@ void giveBack(RemotePlugin& plugin, rauha_call* call, const std::string& lease) 
 rauha_status about(ImageMethod method, rauha_instance* instance, rauha_call* call, const rauha_image_request* request,
                    const rauha_image_sink* sink) noexcept {
   return guarded(instance, call, [&](RemotePlugin& plugin) {
-    if (request->records.count > 0)
-      throw Error("image", Code::unsupported, "this request cannot be passed to a plugin in a process of its own");
     ImageQuestion question;
     question.method = method;
     question.text = text(request->reference);
@@ -61,6 +59,12 @@ rauha_status about(ImageMethod method, rauha_instance* instance, rauha_call* cal
     question.name = text(request->name);
     question.uid = request->caller_uid;
     question.gid = request->caller_gid;
+    const auto* at = static_cast<const unsigned char*>(request->records.ptr);
+    for (uint32_t k = 0; k < request->records.count; ++k) {
+      const auto record =
+          readStruct(reinterpret_cast<const rauha_record*>(at + size_t{k} * request->records.stride), sizeof(rauha_record), "a record");
+      question.records.push_back({record.tag, record.flags, record.number, text(record.text)});
+    }
     PassedSource passed;
     if (request->source_fd_borrow >= 0) passed = passableSource(request->source_fd_borrow);
     question.source = passed.fd.get();
@@ -94,6 +98,9 @@ rauha_status inspect(rauha_instance* i, rauha_call* c, const rauha_image_request
 rauha_status importImage(rauha_instance* i, rauha_call* c, const rauha_image_request* r, const rauha_image_sink* s) noexcept {
   return about(ImageMethod::importImage, i, c, r, s);
 }
+rauha_status prune(rauha_instance* i, rauha_call* c, const rauha_image_request* r, const rauha_image_sink* s) noexcept {
+  return about(ImageMethod::prune, i, c, r, s);
+}
 rauha_status release(rauha_instance* i, rauha_call* c, rauha_str lease) noexcept { return about(ImageMethod::release, i, c, lease); }
 rauha_status removeImage(rauha_instance* i, rauha_call* c, const rauha_image_request* r) noexcept {
   return about(ImageMethod::remove, i, c, r->reference);
@@ -124,7 +131,8 @@ rauha_status reconcile(rauha_instance* instance, rauha_call* call, rauha_array l
 }  // namespace
 
 const rauha_image_v1* remoteImagesTable() noexcept {
-  static const rauha_image_v1 table = {sizeof(rauha_image_v1), 0, resolve, release, list, inspect, removeImage, importImage, reconcile};
+  static const rauha_image_v1 table = {
+      sizeof(rauha_image_v1), 0, resolve, release, list, inspect, removeImage, importImage, reconcile, prune};
   return &table;
 }
 

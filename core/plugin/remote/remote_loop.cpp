@@ -266,6 +266,14 @@ kj::Promise<ImageReply> RemotePlugin::Loop::request(HostProcess& process, const 
     to.setCallerGid(question.gid);
     to.setLease(text(question.lease));
     to.setName(text(question.name));
+    auto records = to.initRecords(static_cast<unsigned>(question.records.size()));
+    for (unsigned i = 0; i < records.size(); ++i) {
+      const QuestionRecord& record = question.records[i];
+      records[i].setTag(record.tag);
+      records[i].setFlags(record.flags);
+      records[i].setNumber(record.number);
+      records[i].setText(text(record.text));
+    }
     return out;
   };
   const auto answer = [](auto&& promise) { return promise.then([](auto&& response) { return keep(response.getAnswer()); }); };
@@ -276,6 +284,8 @@ kj::Promise<ImageReply> RemotePlugin::Loop::request(HostProcess& process, const 
       return answer(about(images.inspectRequest()).send());
     case ImageMethod::importImage:
       return answer(about(images.importImageRequest()).send());
+    case ImageMethod::prune:
+      return answer(about(images.pruneRequest()).send());
     case ImageMethod::list:
       return answer(begin(images.listRequest()).send());
     case ImageMethod::release: {

@@ -37,6 +37,8 @@ const char* methodName(ImageMethod method) noexcept {
       return "import_image";
     case ImageMethod::reconcile:
       return "reconcile";
+    case ImageMethod::prune:
+      return "prune";
   }
   return "?";
 }

@@ -34,8 +34,14 @@ struct RemotePatience {
   size_t maxEnds = 5;                  // within the window; then calls are refused
 };
 
-enum class ImageMethod { resolve, release, list, inspect, remove, importImage, reconcile };
+enum class ImageMethod { resolve, release, list, inspect, remove, importImage, reconcile, prune };
 const char* methodName(ImageMethod method) noexcept;
+
+struct QuestionRecord {
+  uint32_t tag = 0, flags = 0;
+  uint64_t number = 0;
+  std::string text;
+};
 
 // One call, copied from the C structs.
 struct ImageQuestion {
@@ -43,6 +49,7 @@ struct ImageQuestion {
   std::string text;  // reference, or the lease of release
   std::string lease, name;
   std::vector<std::string> leases;  // reconcile
+  std::vector<QuestionRecord> records;
   uint32_t uid = 0, gid = 0;
   int source = -1;  // borrowed; passable (passed_source.h)
 };

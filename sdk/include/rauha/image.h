@@ -24,7 +24,27 @@ extern "C" {
 #define RAUHA_IMAGE_V1 "rauha.image/1"
 
 /* What is asked for. Later versions append fields, and define tags of records: what the plugin does not understand it refuses (size rule
- * 4, critical records), so that nobody gets another image than the one that was asked for. In 1.0 there are no tags. */
+ * 4, critical records), so that nobody gets another image than the one that was asked for. In 1.0 there are no tags.
+ *
+ * Tags since 1.1; a plugin that fetches nothing may ignore those that are not critical. resolve has all of them, prune only ALL.
+ *   PULL            number: RAUHA_PULL_*; absent: MISSING. Critical when NEVER
+ *   PLATFORM        text: "os/architecture[/variant]"; absent: this machine's. Critical
+ *   CREDENTIALS     text: JSON, what the caller's program found for whom the reference names: {"registry": …, "username": …, "password": …}
+ * or
+ *                   {"registry": …, "identity_token": …}. To be kept nowhere, shown nowhere, and given to nobody else than that registry
+ *   REQUIRE_DIGEST  a reference that does not name its content by digest is DENIED. Critical
+ *   REGISTRY        text: a registry from which the image may come, or a kind of source ("host", "oci"); several records: any of them. What
+ *                   comes from elsewhere is DENIED, also when it is stored. Critical
+ *   ALL             prune: also images that no lease uses. Critical */
+#define RAUHA_IMAGE_PULL 1u
+#define RAUHA_IMAGE_PLATFORM 2u
+#define RAUHA_IMAGE_CREDENTIALS 3u
+#define RAUHA_IMAGE_REQUIRE_DIGEST 4u
+#define RAUHA_IMAGE_REGISTRY 5u
+#define RAUHA_IMAGE_ALL 6u
+#define RAUHA_PULL_MISSING 0u /* fetched only when the store does not have it */
+#define RAUHA_PULL_ALWAYS 1u  /* the name is looked up where it comes from, whatever the store has under it */
+#define RAUHA_PULL_NEVER 2u
 typedef struct rauha_image_request {
   uint32_t struct_size;
   uint32_t flags;
@@ -122,6 +142,9 @@ typedef struct rauha_image_v1 {
   /* [worker] Once after start, before other calls matter: leases (array of rauha_str) that still live; all others and half-done files are
    * removed. */
   rauha_status (*reconcile)(rauha_instance*, rauha_call*, rauha_array leases) RAUHA_NOEXCEPT;
+  /* [worker] Since 1.1. Removes what no image and no lease needs: layers, half-fetched files; with the record ALL also the images that no
+   * lease uses. Pushes the info of each image that went. */
+  rauha_status (*prune)(rauha_instance*, rauha_call*, const rauha_image_request*, const rauha_image_sink*) RAUHA_NOEXCEPT;
 } rauha_image_v1;
 
 #ifdef __cplusplus

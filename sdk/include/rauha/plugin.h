@@ -38,7 +38,7 @@
 #include <stdint.h>
 
 #define RAUHA_ABI_MAJOR 1
-#define RAUHA_ABI_MINOR 0
+#define RAUHA_ABI_MINOR 1
 
 #define RAUHA_EXPORT __attribute__((visibility("default")))
 

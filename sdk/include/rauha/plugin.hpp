@@ -269,6 +269,21 @@ const rauha_backend_v1* backendTable() noexcept {
 // T: resolve(Call&, request, sink), release(Call&, lease), list(Call&, request, sink), inspect(Call&, request, sink),
 // remove(Call&, request), importImage(Call&, request, sink), reconcile(Call&, leases). T refuses request.flags and request.records that it
 // does not know (refuseUnknownFlags, eachRecord).
+// prune(Call&, request, sink) may be left out (ABI 1.1).
+namespace detail {
+template <typename T, typename = void>
+struct Prune {
+  static constexpr decltype(rauha_image_v1::prune) function = nullptr;
+};
+template <typename T>
+struct Prune<T, std::void_t<decltype(std::declval<T&>().prune(std::declval<Call&>(), std::declval<const rauha_image_request&>(),
+                                                              std::declval<const rauha_image_sink&>()))>> {
+  static rauha_status function(rauha_instance* i, rauha_call* c, const rauha_image_request* r, const rauha_image_sink* s) noexcept {
+    return run<T>(i, c, [&](T& t, Call& k) { t.prune(k, input(r, "image request"), *s); });
+  }
+};
+}  // namespace detail
+
 template <typename T>
 const rauha_image_v1* imageTable() noexcept {
   using detail::run;
@@ -296,6 +311,7 @@ const rauha_image_v1* imageTable() noexcept {
       [](rauha_instance* i, rauha_call* c, rauha_array leases) noexcept {
         return run<T>(i, c, [&](T& t, Call& k) { t.reconcile(k, texts(leases)); });
       },
+      detail::Prune<T>::function,
   };
   return &table;
 }

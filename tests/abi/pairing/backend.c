@@ -8,6 +8,12 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#ifdef RAUHA_ABI_NEXT
+#define IS_NEXT 1
+#else
+#define IS_NEXT 0
+#endif
+
 #define RECORD_OF_NEXT 1000u /* a tag that only the next version knows */
 
 static struct { const rauha_host* host; } self;
@@ -36,7 +42,7 @@ static rauha_status check_records(rauha_call* call, rauha_array records) {
     rauha_record record;
     const rauha_status status = take(call, (const char*)records.ptr + (size_t)i * records.stride, &record, sizeof record);
     if (status != RAUHA_OK) return status;
-    const int known = record.tag <= RAUHA_ZONE_REQUIRE || (RAUHA_ABI_MINOR > 0 && record.tag == RECORD_OF_NEXT);
+    const int known = record.tag <= RAUHA_ZONE_REQUIRE || (IS_NEXT && record.tag == RECORD_OF_NEXT);
     if (!known && (record.flags & RAUHA_RECORD_CRITICAL) != 0) return fail(call, RAUHA_E_UNSUPPORTED, "unknown critical record");
   }
   return RAUHA_OK;
@@ -48,7 +54,7 @@ static void push(const rauha_layer_sink* sink, const char* name, const char* det
   layer.state = RAUHA_LAYER_FULL;
   layer.name = str(name);
   layer.detail = str(detail);
-#if RAUHA_ABI_MINOR > 0
+#ifdef RAUHA_ABI_NEXT
   layer.next_field = 7;
 #endif
   sink->push(sink->context, &layer);
@@ -70,7 +76,7 @@ static void emit(rauha_str zone) {
   event.name = str("pairing.created");
   event.zone_id = zone;
   event.attributes = (rauha_array){attributes, 2, sizeof attributes[0]};
-#if RAUHA_ABI_MINOR > 0
+#ifdef RAUHA_ABI_NEXT
   event.next_field = 7;
 #endif
   const rauha_events_v1* events = self.host->get_service(self.host->context, RAUHA_EVENTS_V1);
@@ -93,7 +99,7 @@ static rauha_status zone_create(rauha_instance* i, rauha_call* call, const rauha
 
   char detail[96];
   unsigned long long next = 0;
-#if RAUHA_ABI_MINOR > 0
+#ifdef RAUHA_ABI_NEXT
   next = spec.next_field;
   /* What the service's table has beyond 1.0: asked for, never assumed. */
   if (RAUHA_HAS(state, next_function) && state->next_function != NULL) return fail(call, RAUHA_E_INTERNAL, "nobody has this function");
@@ -110,7 +116,7 @@ static rauha_status zone_create(rauha_instance* i, rauha_call* call, const rauha
   handle.shim_pid = 4242;
   handle.host_id_base = 1000000;
   handle.host_id_count = 65536;
-#if RAUHA_ABI_MINOR > 0
+#ifdef RAUHA_ABI_NEXT
   handle.next_field = 7;
 #endif
   memcpy(out, &handle, handle.struct_size);
@@ -138,7 +144,7 @@ static rauha_status reconcile(rauha_instance* i, rauha_call* c, rauha_array zone
     memcpy(&finding.zone_id, (const char*)zones.ptr + (size_t)n * zones.stride, sizeof finding.zone_id);
     finding.object = str("process 1");
     finding.action = str("adopted");
-#if RAUHA_ABI_MINOR > 0
+#ifdef RAUHA_ABI_NEXT
     finding.next_field = 7;
 #endif
     sink->push(sink->context, &finding);
@@ -146,7 +152,7 @@ static rauha_status reconcile(rauha_instance* i, rauha_call* c, rauha_array zone
   return RAUHA_OK;
 }
 
-#if RAUHA_ABI_MINOR > 0
+#ifdef RAUHA_ABI_NEXT
 static rauha_status next_function(void* context) {
   (void)context;
   return 1234;
@@ -162,7 +168,7 @@ static const rauha_backend_v1 table = {sizeof table,
                                        zone_named,
                                        zone_named,
                                        reconcile
-#if RAUHA_ABI_MINOR > 0
+#ifdef RAUHA_ABI_NEXT
                                        ,
                                        next_function
 #endif

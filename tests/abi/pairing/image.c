@@ -27,7 +27,7 @@ static void push(const rauha_image_request* request, const rauha_image_sink* sin
   info.struct_size = sizeof info;
   info.reference = request->reference.len == 0 ? str("stored") : request->reference;
   info.source = str("pairing");
-#if RAUHA_ABI_MINOR > 0
+#ifdef RAUHA_ABI_NEXT
   info.size = request->next_field;
   info.next_field = 7; /* facts: an older host ignores it */
 #endif
@@ -41,7 +41,7 @@ static void push(const rauha_image_request* request, const rauha_image_sink* sin
   mount.struct_size = sizeof mount;
   mount.kind = RAUHA_MOUNT_BIND;
   mount.source = mount.target = str("/usr");
-#if RAUHA_ABI_MINOR > 0
+#ifdef RAUHA_ABI_NEXT
   if (is(request->reference, "uses-next")) mount.next_field = 7; /* asks for something: an older host must refuse */
 #endif
   sink->mount(sink->context, &mount);

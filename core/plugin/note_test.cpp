@@ -180,7 +180,7 @@ TEST(Note, OtherMajorIsToldBeforeAnythingElse) {
   rauha_note note = Elf::good();
   note.abi_major = 2;
   std::memset(note.kind, 0xff, sizeof note.kind);
-  EXPECT_EQ(refusalOfNote(note), "is built for plugin ABI 2.3, this daemon speaks 1.0");
+  EXPECT_EQ(refusalOfNote(note), "is built for plugin ABI 2.3, this daemon speaks 1.1");
 }
 
 TEST(Note, Fields) {

@@ -14,11 +14,11 @@ namespace {
 constexpr size_t kOutput = 256u << 10;
 
 [[noreturn]] void damaged(const std::string& what, const std::string& why) {
-  throw Error("image", Code::invalid, what + ": cannot decompress: " + why, "the image is damaged; copy or build it again");
+  throw Error("image", Code::corrupt, what + ": cannot decompress: " + why, "the image is damaged; copy or build it again");
 }
 
-[[noreturn]] void truncated(const std::string& what) {
-  throw Error("image", Code::corrupt, what + ": cannot decompress: truncated, it ends in the middle",
+[[noreturn]] void truncated(const std::string& what, const char* format) {
+  throw Error("image", Code::corrupt, what + ": cannot decompress: truncated " + format + ": it ends in the middle",
               "the image is damaged; copy or build it again");
 }
 
@@ -59,7 +59,7 @@ class Gunzip final : public ByteStream {
         const uint32_t before = s.avail_out;
         step();
         if (s.block_state == ISAL_BLOCK_FINISH || s.avail_out != before) continue;
-        truncated(what_);
+        truncated(what_, "gzip");
       }
       step();
     }
@@ -134,7 +134,7 @@ class Unzstd final : public ByteStream {
       const size_t before = out.pos;
       expected_ = ZSTD_decompressStream(context_.get(), &out, &in_);
       if (ZSTD_isError(expected_) != 0) damaged(what_, std::string("zstd: ") + ZSTD_getErrorName(expected_));
-      if (inputEnd_ && expected_ != 0 && out.pos == before) truncated(what_);
+      if (inputEnd_ && expected_ != 0 && out.pos == before) truncated(what_, "zstd");
     }
     return {output_.data(), out.pos};
   }

@@ -32,7 +32,7 @@ RAUHA_WHOLE(rauha_image_layer, size);
 RAUHA_WHOLE(rauha_image_mount, target);
 RAUHA_WHOLE(rauha_image_info, created_ns);
 RAUHA_WHOLE(rauha_image_sink, mount);
-RAUHA_WHOLE(rauha_image_v1, reconcile);
+RAUHA_WHOLE(rauha_image_v1, prune);
 RAUHA_WHOLE(rauha_bytes_sink, push);
 RAUHA_WHOLE(rauha_state_v1, erase);
 RAUHA_WHOLE(rauha_events_v1, dropped);

@@ -55,7 +55,7 @@ TEST_F(LoaderTest, PlainLibrary) {
   EXPECT_FALSE(codeRan());
 }
 TEST_F(LoaderTest, OtherMajor) {
-  EXPECT_EQ(refusal("raw-major"), "is built for plugin ABI 2.0, this daemon speaks 1.0");
+  EXPECT_EQ(refusal("raw-major"), "is built for plugin ABI 2.1, this daemon speaks 1.1");
   EXPECT_EQ(hint, "use a plugin built for this daemon's ABI");
   EXPECT_FALSE(codeRan());
 }

@@ -71,10 +71,10 @@ def test_slip_of_a_local_kind_of_image(rauha, image, meant):
 
 
 def test_what_was_never_armed_is_not_shown(rauha):
-    result = rauha.sandbox("true", image="no-such-image")
+    result = rauha.sandbox("true", image="no-such-image", options=["--pull", "never"])
     result.refused(125, "image")
     assert not result.json.get("posture"), result.explain("a posture of a run that had none")
-    told = rauha.sandbox("true", image="no-such-image", json_output=False).exited(125)
+    told = rauha.sandbox("true", image="no-such-image", options=["--pull", "never"], json_output=False).exited(125)
     assert b"weaker" not in told.stderr, told.explain()
 
 
@@ -126,9 +126,14 @@ def test_missing_image_files(rauha, reference):
 
 @pytest.mark.parametrize("reference", ["alpine", "alpine:latest", "python:3.12", "registry.example.com/team/app:1.0",
                                        "docker.io/library/alpine@sha256:" + "a" * 64])
-def test_registry_references_are_not_yet(rauha, reference):
-    error = rauha.sandbox("true", image=reference).refused(125, "image", ("unsupported", "not_found"), reference)
-    assert " yet" in error["text"] and error["hint"], error
+def test_absent_images_that_may_not_be_fetched(rauha, reference):
+    error = rauha.sandbox("true", image=reference, options=["--pull", "never"]).refused(125, "image", "not_found", reference)
+    assert "--pull never" in error["text"] and "rauha image pull" in error["hint"], error
+
+
+def test_a_registry_that_nobody_has(rauha):
+    error = rauha.sandbox("true", image="registry.invalid/team/app:1.0").refused(125, "image", "not_found", "registry.invalid")
+    assert "registry.invalid/team/app:1.0" in error["object"] and "DNS" in error["hint"], error
 
 
 def test_image_of_the_wrong_kind(rauha, tmp_path):

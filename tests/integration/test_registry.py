@@ -14,7 +14,7 @@ import pytest
 from support import make_oci_image
 from support.images import File, Image, busybox, busybox_layer
 from support.make_oci_image import Layer
-from support.registry import MANIFEST_V1, PASSWORD, USER, Certificates, Registry, digest, outside_address, times
+from support.registry import MANIFEST_V1, PASSWORD, USER, Certificates, Proxy, Registry, digest, outside_address, times
 from support.waiting import eventually
 
 LAYERS = ("application/vnd.docker.image.rootfs.diff.tar.gzip", "application/vnd.docker.container.image.v1+json",
@@ -246,6 +246,62 @@ def test_bad_certificates(instance_factory, tmp_path, fault, word):
         reference = registry.push("app", busybox())
         trusting = instance_factory(f'[plugin.image-oci.registry."{registry.name}"]\nca = "{bad.ca}"\n')
         refused(trusting, reference, "denied", word)
+
+
+def test_client_certificate(instance_factory, tmp_path):
+    both = Certificates(tmp_path / "both", client=True)
+    with Registry(tls=both) as registry:
+        reference = registry.push("app", busybox())
+        table = f'[plugin.image-oci.registry."{registry.name}"]\nca = "{both.ca}"\n'
+        refused(instance_factory(table), reference, "denied", "certificate", "certificate and key under")
+        refused(instance_factory(table + f'certificate = "{both.ca}"\nkey = "{tmp_path}/none.key"\n'), reference, "invalid", "check ca, certificate and key")
+        known = instance_factory(table + f'certificate = "{both.client_certificate}"\nkey = "{both.client_key}"\n')
+        known.sandbox("/bin/true", image=reference).task("succeeded", 0)
+
+
+def test_proxy(instance_factory, tmp_path):
+    image = busybox()
+    with Registry(auth="basic") as plain, Proxy({"registry.invalid:5000": plain.name}) as proxy:
+        plain.push("app", image)
+        one = instance_factory(f'proxy = "{proxy.url}"\n[plugin.image-oci.registry."registry.invalid:5000"]\ninsecure = true\n')
+        env = {"REGISTRY_AUTH_FILE": str(tmp_path / "auth.json")}
+        refused(one, "registry.invalid:5000/app", "denied", "rauha login", env=env)
+        one.run("login", "--json", "--username", USER, "--password-stdin", "registry.invalid:5000", input=PASSWORD.encode(), env=env).exited(0)
+        assert pull(one, "registry.invalid:5000/app", env=env).exited(0).json["digest"] == image.digest
+        assert proxy.requests and plain.requests
+        # What no_proxy names is asked directly.
+        plain.auth, proxy.requests = None, []
+        two = instance_factory(f'proxy = "{proxy.url}"\nno_proxy = "127.0.0.1"\n')
+        pull(two, f"{plain.name}/app").exited(0)
+        assert proxy.requests == []
+        # Without the proxy nobody has this name.
+        refused(instance_factory(), "registry.invalid:5000/app", "not_found", "DNS")
+
+
+def test_proxy_sees_nothing_of_tls(instance_factory, tmp_path):
+    certificates = Certificates(tmp_path / "tls", names=("registry.invalid",))
+    with Registry(tls=certificates, auth="token") as registry, Proxy({"registry.invalid:443": registry.name}) as proxy:
+        registry.url = "https://registry.invalid"
+        registry.push("app", busybox())
+        one = instance_factory(f'proxy = "{proxy.url}"\n[plugin.image-oci.registry."registry.invalid"]\nca = "{certificates.ca}"\n')
+        env = {"REGISTRY_AUTH_FILE": str(tmp_path / "auth.json")}
+        one.run("login", "--json", "--username", USER, "--password-stdin", "registry.invalid", input=PASSWORD.encode(), env=env).exited(0)
+        one.sandbox("/bin/true", image="registry.invalid/app", env=env).task("succeeded", 0)
+        assert {(method, host) for method, host, _ in proxy.requests} == {("CONNECT", "registry.invalid:443")}
+        assert not any("Authorization" in headers for _, _, headers in proxy.requests)
+
+
+def test_in_a_process_of_its_own(make_instance, tmp_path):
+    tls = Certificates(tmp_path / "tls")
+    with Registry(tls=tls, auth="token") as registry:
+        reference = registry.push("app", Image(busybox_layer(), [File("noise", noise(3 << 20))]))
+        table = f'[plugin.image-oci.registry."{registry.name}"]\nca = "{tls.ca}"\n'
+        apart = f'[plugin.image-oci]\nisolation = "process"\n{PATIENCE}[plugin.image-oci.process]\nread = ["{tls.ca}"]\n'
+        refused(make_instance(apart + table), reference, ("io", "not_found"), registry.name, "network = true")
+        one = make_instance(apart + "network = true\n" + table)
+        pull(one, reference, env=login(one, registry, tmp_path)).exited(0)
+        checked = one.sandbox("/bin/sha256sum", "/noise", image=reference).task("succeeded", 0)["stdout"]
+        assert checked.split()[0] == digest(noise(3 << 20))[7:]
 
 
 def test_plain_http_elsewhere_needs_the_operator(instance_factory):

@@ -12,6 +12,7 @@
 import base64
 import contextlib
 import hashlib
+import http.client
 import http.server
 import ipaddress
 import json
@@ -40,9 +41,9 @@ def outside_address():
 
 
 class Certificates:
-    """An authority and a server's certificate in `directory`. days < 0: expired."""
+    """An authority and a server's certificate in `directory`. client: one for clients, too, which the server then wants."""
 
-    def __init__(self, directory, names=("127.0.0.1",), expired=False):
+    def __init__(self, directory, names=("127.0.0.1",), expired=False, client=False):
         d = pathlib.Path(directory)
         d.mkdir(parents=True, exist_ok=True)
         self.ca, self.certificate, self.key = d / "ca.pem", d / "server.pem", d / "server.key"
@@ -55,14 +56,24 @@ class Certificates:
         openssl = lambda *args: subprocess.run(["openssl", *args], check=True, capture_output=True)  # noqa: E731
         curve = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
         openssl("req", "-x509", *curve, "-keyout", str(d / "ca.key"), "-out", str(self.ca), "-subj", "/CN=test authority", "-days", "30")
-        openssl("req", *curve, "-keyout", str(self.key), "-out", str(d / "server.csr"), "-subj", "/CN=server")
         dates = ("-startdate", "200101000000Z", "-enddate", "200201000000Z") if expired else ("-days", "30")
-        openssl("ca", "-batch", "-config", str(d / "ca.conf"), "-cert", str(self.ca), "-keyfile", str(d / "ca.key"), "-in", str(d / "server.csr"),
-                "-out", str(self.certificate), "-extfile", str(d / "extensions"), "-notext", *dates)
+
+        def sign(name, certificate, key, *more):
+            openssl("req", *curve, "-keyout", str(key), "-out", str(d / "request.csr"), "-subj", f"/CN={name}")
+            openssl("ca", "-batch", "-config", str(d / "ca.conf"), "-cert", str(self.ca), "-keyfile", str(d / "ca.key"), "-in", str(d / "request.csr"),
+                    "-out", str(certificate), "-notext", *more)
+        sign("server", self.certificate, self.key, "-extfile", str(d / "extensions"), *dates)
+        self.wants_client = client
+        if client:
+            self.client_certificate, self.client_key = d / "client.pem", d / "client.key"
+            sign("client", self.client_certificate, self.client_key, "-days", "30")
 
     def context(self):
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(self.certificate, self.key)
+        if self.wants_client:
+            context.verify_mode = ssl.CERT_REQUIRED
+            context.load_verify_locations(self.ca)
         return context
 
 
@@ -165,6 +176,70 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                 return self.answer(416)
             return self.answer(206, body[first:], [("Content-Range", f"bytes {first}-{len(body) - 1}/{len(body)}")])
         return self.answer(200, body)
+
+
+class _ProxyHandler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    proxy = None
+
+    def log_message(self, *args):
+        pass
+
+    def do_GET(self):
+        """A request with a whole address."""
+        parts = urllib.parse.urlsplit(self.path)
+        self.proxy.requests.append((self.command, parts.netloc, dict(self.headers)))
+        there = http.client.HTTPConnection(self.proxy.routes[parts.netloc], timeout=20)
+        there.request("GET", parts.path + ("?" + parts.query if parts.query else ""), headers={k: v for k, v in self.headers.items() if not k.startswith("Proxy-")})
+        answer = there.getresponse()
+        body = answer.read()
+        self.send_response(answer.status)
+        for name, value in answer.getheaders():
+            if name.lower() not in ("content-length", "transfer-encoding", "connection"):
+                self.send_header(name, value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+        there.close()
+
+    def do_CONNECT(self):
+        self.proxy.requests.append((self.command, self.path, dict(self.headers)))
+        host, port = self.proxy.routes[self.path].rsplit(":", 1)
+        with socket.create_connection((host, int(port)), timeout=20) as there:
+            self.send_response(200)
+            self.end_headers()
+            back = threading.Thread(target=_pump, args=(there, self.connection), daemon=True)
+            back.start()
+            _pump(self.connection, there)
+            back.join()
+        self.close_connection = True
+
+
+def _pump(source, target):
+    with contextlib.suppress(OSError):
+        while data := source.recv(1 << 16):
+            target.sendall(data)
+    with contextlib.suppress(OSError):
+        target.shutdown(socket.SHUT_WR)
+
+
+class Proxy:
+    """routes: where each "host:port" that may be asked for really is."""
+
+    def __init__(self, routes):
+        self.routes, self.requests = routes, []
+        self.server = _Server(("127.0.0.1", 0), type("Handler", (_ProxyHandler,), {"proxy": self}))
+        self.url = "http://127.0.0.1:%d" % self.server.server_address[1]
+        self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.server.shutdown()
+        self.server.server_close()
+        self.thread.join()
 
 
 class Registry:

@@ -18,6 +18,8 @@ constexpr long kReceive = 256l << 10;
 constexpr size_t kHeadMax = 64u << 10;
 constexpr int kPollMs = 250;
 constexpr long kConnectMs = 15'000;
+// Only the daemon knows where this plugin runs.
+constexpr const char* kConfined = " (with isolation = \"process\", [plugin.image-oci.process] of rauha.toml needs network = true)";
 
 void initialise() {
   static std::once_flag once;
@@ -182,9 +184,10 @@ struct HttpSession::State {
       case CURLE_COULDNT_RESOLVE_PROXY:
         code = Code::notFound;
         hint = "check the name and this machine's DNS; without network, copy the image: skopeo copy docker://… oci:DIR";
+        hint += kConfined;
         break;
       case CURLE_COULDNT_CONNECT:
-        hint = "is the registry running, and reachable from this machine?";
+        hint = std::string("is the registry running, and reachable from this machine?") + kConfined;
         break;
       case CURLE_SSL_CERTPROBLEM:
       case CURLE_SSL_CACERT_BADFILE:
@@ -193,6 +196,12 @@ struct HttpSession::State {
         break;
       default:
         break;
+    }
+    if (why.find(" alert ") != std::string::npos) {  // said by the other side, of this one: asking again changes nothing
+      hint =
+          "it does not accept this machine: a registry that wants a client certificate needs certificate and key under "
+          "[plugin.image-oci.registry.\"HOST\"] of rauha.toml";
+      throw HttpFailure(Code::denied, where() + ": " + why, std::move(hint), false, false);
     }
     const bool notTls = result == CURLE_SSL_CONNECT_ERROR && why.find("wrong version number") != std::string::npos;
     if (notTls) hint = "it speaks plain HTTP: insecure = true under [plugin.image-oci.registry.\"HOST\"] of rauha.toml allows that";

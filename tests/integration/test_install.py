@@ -21,7 +21,7 @@ def tree(private_directories):
 def test_tree_holds_what_its_documents_name(tree):
     for path in ("bin/rauha", "bin/rauhad", "libexec/rauha/rauha-shim", "lib/rauha/plugins/backend-linux.so", "lib/rauha/plugins/image-oci.so",
                  "share/rauha/policies/strict.toml", "share/doc/rauha/README.md", "share/doc/rauha/SECURITY.md", "share/doc/rauha/docs/policy.md",
-                 "share/doc/rauha/schemas/task.capnp",
+                 "share/doc/rauha/schemas/task.capnp", "share/doc/rauha/plugins/image-oci/README.md",
                  "lib/systemd/system/rauhad.socket", "lib/sysusers.d/rauha.conf", "lib/tmpfiles.d/rauha.conf"):
         assert (tree / path).is_file(), path
     unit = (tree / "lib/systemd/system/rauhad.service").read_text()

@@ -133,7 +133,7 @@ def test_absent_images_that_may_not_be_fetched(rauha, reference):
 
 def test_a_registry_that_nobody_has(rauha):
     error = rauha.sandbox("true", image="registry.invalid/team/app:1.0").refused(125, "image", "not_found", "registry.invalid")
-    assert "registry.invalid/team/app:1.0" in error["object"] and "DNS" in error["hint"], error
+    assert "https://registry.invalid/v2/team/app/" in error["text"] and "DNS" in error["hint"], error
 
 
 def test_image_of_the_wrong_kind(rauha, tmp_path):

@@ -332,7 +332,7 @@ void serve(schema::HostSetup::Reader setup, std::vector<std::string> layers, Uni
   auto stream = io.lowLevelProvider->wrapUnixSocketFd(kj::AutoCloseFd(socket.release()));
   capnp::TwoPartyVatNetwork network(*stream, kDescriptorsPerMessage, capnp::rpc::twoparty::Side::SERVER, options());
   [[maybe_unused]] const auto rpc = capnp::makeRpcServer(network, kj::heap<HostServer>(shared, setup, std::move(layers), std::move(file)));
-  const auto watching = kj::Promise<void>(watchCallbacks(shared)).eagerlyEvaluate([](kj::Exception&&) {});
+  [[maybe_unused]] const auto watching = kj::Promise<void>(watchCallbacks(shared)).eagerlyEvaluate([](kj::Exception&&) {});
   network.onDisconnect().wait(io.waitScope);
   // Nothing is taken down: calls may run, and the daemon has forgotten them.
   _exit(0);

@@ -16,6 +16,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent), str(HERE.parent / "support")]
 
 import figures as kept  # noqa: E402
+import pull_figures  # noqa: E402
 import scenarios  # noqa: E402
 import timing  # noqa: E402
 from support.instance import BIN  # noqa: E402
@@ -53,7 +54,7 @@ def repository(figures, options):
         figures.add(f"repository/{what.replace(', ', '_')}", row["ratio"], "ratio")
 
 
-ALONE = {"process": in_process, "repository": repository}  # need no shared bench
+ALONE = {"process": in_process, "repository": repository, "pull": pull_figures.pull}  # need no shared bench
 ALL = {**scenarios.SCENARIOS, **ALONE}
 
 

@@ -1,13 +1,7 @@
-#!/usr/bin/env python3
-"""How long a pull with unpacking takes, from Debian's docker-registry on loopback, empty stores each time, in turns; beside podman and containerd
-where they are installed, and beside the two limits: decompressing the layers on these cores, and writing the bytes.
-
-    RAUHA_BIN=build-release/bin python3 tests/bench/pull_figures.py [--runs N] [--output FILE]
-
-Prints a table and writes build/bench/pull_figures.json. A missed target is said, and no failure: how busy the machine is decides too.
+"""How long a pull with unpacking takes, from Debian's docker-registry on loopback, with empty stores each time and in turns; beside podman and
+containerd where they are installed, and beside the two limits: decompressing the layers on these cores, and writing the bytes.
 """
 
-import argparse
 import json
 import os
 import pathlib
@@ -20,13 +14,13 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
-from bench.python_image import python_image  # noqa: E402
+import timing  # noqa: E402
+from python_image import python_image  # noqa: E402
 from support.docker_registry import PROGRAM, DockerRegistry  # noqa: E402
-from support.instance import BIN, RAUHA, Instance  # noqa: E402
+from support.instance import RAUHA, Instance  # noqa: E402
 from support.waiting import eventually  # noqa: E402
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-TIMES_LIMIT, TIMES_PEER, PEAK_MIB = 1.5, 2, 64
+ROUNDS = 5  # a pull takes seconds
 
 
 def timed(work, *words, **options):
@@ -133,35 +127,26 @@ def measure(runs, program):
     return {**facts, "runs": runs, "cores": os.cpu_count(), "pulls": {name: {"median_s": statistics.median(values), "least_s": min(values)} for name, values in seconds.items()}}
 
 
-def show(d):
-    limit, ours = max(d["decompress_s"], d["write_s"]), d["pulls"]["rauha"]["median_s"]
-    print(f"image: {d['layers']} layers, {d['packed_mb']:.0f} MB, unpacked {d['unpacked_mb']:.0f} MB; {d['cores']} cores; {d['runs']} runs, median (least)")
-    print(f"limits: decompress {d['decompress_s']:.2f} s, write and sync {d['write_s']:.2f} s")
-    for name, one in d["pulls"].items():
-        print(f"{name:8} {one['median_s']:6.2f} s ({one['least_s']:.2f})  {one['median_s'] / limit:.2f} x the larger limit, {one['median_s'] / ours:.2f} x rauha")
-    print(f"rauha: daemon {d['daemon_idle_mib']:.0f} MiB idle, {d['daemon_peak_mib']:.0f} MiB at its peak; the same image once more {d['again_ms']:.0f} ms")
-    missing = [name for name in ("podman", "ctr") if name not in d["pulls"]]
-    if missing:
-        print(f"not installed, so not compared with: {', '.join(missing)}")
-    wanted = [(ours / limit <= TIMES_LIMIT, f"within {TIMES_LIMIT} x the larger limit"), (d["daemon_peak_mib"] < PEAK_MIB, f"under {PEAK_MIB} MiB"),
-              *((one["median_s"] / ours >= TIMES_PEER, f"{TIMES_PEER} x as fast as {name}") for name, one in d["pulls"].items() if name != "rauha")]
-    for met, what in wanted:
-        print(f"{'met' if met else 'MISSED'}: {what}")
-
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--output", type=pathlib.Path, default=ROOT / "build" / "bench" / "pull_figures.json")
-    parser.add_argument("--floor", type=pathlib.Path, default=BIN.parent / "test" / "unpack_floor", help="the program that only decompresses")
-    options = parser.parse_args()
+def pull(figures, options):
+    """an image of several layers and >100 MB from a registry on loopback, pulled and unpacked into an empty store"""
     if PROGRAM is None or shutil.which("skopeo") is None:
-        raise SystemExit("docker-registry and skopeo are needed: ./dev setup")
-    document = measure(options.runs, options.floor)
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    options.output.write_text(json.dumps(document, indent=1) + "\n")
-    show(document)
-
-
-if __name__ == "__main__":
-    main()
+        raise RuntimeError("docker-registry and skopeo are needed: ./dev setup")
+    d = measure(min(options.runs, ROUNDS), timing.PROGRAMS / "unpack_floor")
+    limit, ours = max(d["decompress_s"], d["write_s"]), d["pulls"]["rauha"]["median_s"]
+    rows = [(name, one["median_s"], one["least_s"], one["median_s"] / limit) for name, one in d["pulls"].items()]
+    rows += [("decompressing alone", d["decompress_s"], None, None), ("writing alone", d["write_s"], None, None)]
+    figures.table(f"pull and unpack: {d['layers']} layers, {d['packed_mb']:.0f} MB, unpacked {d['unpacked_mb']:.0f} MB", ["s, median", "least", "x limit"], rows)
+    for name, one in d["pulls"].items():
+        figures.add(f"pull/{name}", one["median_s"] * 1000, "ms")
+    for key in ("decompress_s", "write_s"):
+        figures.add(f"pull/{key[:-2]}", d[key] * 1000, "ms")
+    figures.add("pull/again", d["again_ms"], "ms")
+    figures.add("pull/daemon_idle", d["daemon_idle_mib"], "MiB")
+    figures.note(f"the daemon has {d['daemon_idle_mib']:.0f} MiB before, {d['daemon_peak_mib']:.0f} MiB at its peak; the same image once more: {d['again_ms']:.0f} ms")
+    figures.target("pull/limit", "pull and unpack, x the larger limit", ours / limit, "<=", 1.5)
+    figures.target("pull/peak", "peak memory of the daemon, MiB", figures.add("pull/daemon_peak", d["daemon_peak_mib"], "MiB"), "<=", 64)
+    for name in ("podman", "ctr"):
+        if name in d["pulls"]:
+            figures.target(f"pull/{name}_ratio", f"{name} pull / rauha image pull", d["pulls"][name]["median_s"] / ours, ">=", 2)
+        else:
+            figures.note(f"{name} is not installed")

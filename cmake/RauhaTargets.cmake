@@ -39,3 +39,9 @@ function(rauha_fuzzer name)
   target_link_options(${name} PRIVATE -fsanitize=fuzzer)
   target_link_libraries(${name} PRIVATE rauha_options ${A_LINK})
 endfunction()
+
+# A statically linked program. How its exceptions find their way: core/base/static_unwind.c.
+function(rauha_static target)
+  target_sources(${target} PRIVATE ${CMAKE_SOURCE_DIR}/core/base/static_unwind.c)
+  target_link_options(${target} PRIVATE -static -Wl,--eh-frame-hdr -Wl,--wrap=__register_frame_info -Wl,--wrap=__deregister_frame_info)
+endfunction()

@@ -273,10 +273,12 @@ Task<void> TaskRun::startProcess() {
     task_->stdin_.fulfiller->fulfill(process.stdinRequest().send().getSink());
   else
     task_->stdin_.fulfiller->reject(KJ_EXCEPTION(FAILED, "the task has no standard input"));
+  startedMonotonicNs_ = monotonicNs();
+  // All of these go out together; the agent takes them in this order.
+  kj::Promise<capnp::Response<schema::Process::StartResults>> starting = process.startRequest().send();
+  auto waiting = process.waitRequest().send();
   auto attachedInTime = answered(kj::mv(attached), silence());
   co_await kj::mv(attachedInTime);
-  startedMonotonicNs_ = monotonicNs();
-  kj::Promise<capnp::Response<schema::Process::StartResults>> starting = process.startRequest().send();
   auto startedInTime = answered(kj::mv(starting), silence());
   auto started = co_await kj::mv(startedInTime);
   throwOnError(started.getOutcome());
@@ -284,11 +286,12 @@ Task<void> TaskRun::startProcess() {
   started_ = true;
   stage("start");
   emit(names::kTaskStarted, Severity::info, "task runs", {{"command", request.argv[0]}, {"image", image_->info.reference}});
-  auto waiting = process.waitRequest().send().then([this](capnp::Response<schema::Process::WaitResults>&& response) {
-    exit_ = kj::mv(response);
-    exitedMonotonicNs_ = monotonicNs();
-  });
-  waited_ = waiting.fork();
+  waited_ = waiting
+                .then([this](capnp::Response<schema::Process::WaitResults>&& response) {
+                  exit_ = kj::mv(response);
+                  exitedMonotonicNs_ = monotonicNs();
+                })
+                .fork();
 }
 
 uint64_t TaskRun::timeoutMs() const {

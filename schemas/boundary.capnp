@@ -1,6 +1,6 @@
 @0xd1c5a0f36e2b7a06;
 # What backend-linux hands to the shim that it starts: the finished decisions about one zone's boundary.
-# Private between the two; both are built from one tree. Serialized (unpacked) into a sealed memfd, descriptor 3 of the shim.
+# Private between the two; both are built from one tree. Serialized (unpacked); the shim, started before all is known, reads it from a socket, its descriptor 3.
 # Descriptor 4 of the shim is its end of the agent protocol's socket; descriptor 5 a pipe on which it writes one Outcome message
 # when the boundary stands (or failed), then closes it.
 

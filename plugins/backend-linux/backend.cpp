@@ -172,33 +172,39 @@ void LinuxBackend::requireLayers(Building& b) {
   }
 }
 
+// Its program is read and its libraries begin while the rest is made; what it has to build it learns in start().
+void LinuxBackend::startShimOf(Building& b) {
+  b.shim = startShim({shimProgram_, b.spec.zoneId, instance_, b.diagnostics.get()});
+  b.undo.emplace_back("shim", [&b] { endShim(b.shim.pidfd.get(), b.shim.identity.pid, monotonicNs() + kUndoNs); });
+  step("shim");
+}
+
 void LinuxBackend::start(sdk::Call& call, Building& b) {
   const std::string& id = b.spec.zoneId;
   const std::string directory = directoryOf(id);
   b.record.zoneId = id;
   b.record.ephemeral = b.spec.ephemeral;
   b.record.limits = b.spec.limits;
+  b.record.shim = b.shim.identity;
   writeRecord(directory, b.record);
   step("record");
-  BoundaryParts parts{b.record.groups,
-                      b.record.hostIdBase,
-                      std::move(b.filter),
-                      std::move(b.noSuidFilter),
-                      b.spec.ephemeral ? "" : directory + "/shim.sock",
-                      instance_};
-  const UniqueFd message = writeBoundary(b.spec, parts);
+  const BoundaryParts parts{b.record.groups,
+                            b.record.hostIdBase,
+                            std::move(b.filter),
+                            std::move(b.noSuidFilter),
+                            b.spec.ephemeral ? "" : directory + "/shim.sock",
+                            instance_};
   call.check();
-  b.shim = startShim({shimProgram_, id, instance_, message.get(), b.diagnostics.get()});
-  b.undo.emplace_back("shim", [this, id, &b] {
+  // From here on it may have processes in the groups: those and it end before the groups are removed.
+  b.undo.emplace_back("processes", [this, id, &b] {
     groups_.kill(id);
     endShim(b.shim.pidfd.get(), b.shim.identity.pid, monotonicNs() + kUndoNs);
   });
-  step("shim");
+  sendBoundary(b.shim.boundary.get(), b.spec, parts);
+  b.shim.boundary.reset();
+  step("boundary");
   awaitOutcome(b.shim, {call.cancelFd(), deadlineOf(call, kCreateNs)}, [&] { return lastWords(b.diagnostics.get()); });
   step("outcome");
-  b.record.shim = b.shim.identity;
-  writeRecord(directory, b.record);
-  step("final record");
 }
 
 void LinuxBackend::addGroup(rauha_zone_handle& out, const std::string& zoneId) const {
@@ -221,6 +227,7 @@ rauha_zone_handle LinuxBackend::createZone(sdk::Call& call, const rauha_zone_spe
     }
   });
   makeDirectory(b);
+  startShimOf(b);
   takeIds(b);
   makeGroups(b);
   compileFilters(b);

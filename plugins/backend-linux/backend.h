@@ -27,8 +27,8 @@ namespace rauha::backend {
 
 // What tests put in place of the machine.
 struct Overrides {
-  // Called after each step of createZone with its name ("directory", "ids", "groups", "seccomp", "record", "shim", "outcome", "final
-  // record"); may throw.
+  // Called after each step of createZone with its name ("directory", "shim", "ids", "groups", "seccomp", "record", "boundary", "outcome");
+  // may throw.
   std::function<void(std::string_view step)> afterStep;
   std::optional<cgroup::Hierarchies> hierarchies;
   std::optional<IdRangeConfig> ids;
@@ -57,6 +57,7 @@ class LinuxBackend final {
   void makeGroups(Building&);
   void compileFilters(Building&);
   void requireLayers(Building&);
+  void startShimOf(Building&);
   void start(sdk::Call&, Building&);
   void addGroup(rauha_zone_handle& out, const std::string& zoneId) const;
   void step(std::string_view name) const;

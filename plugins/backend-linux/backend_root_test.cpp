@@ -201,7 +201,7 @@ TEST_F(BackendTest, DeadlineAndCancelEndTheWait) {
   EXPECT_EQ(leftoversOfZones(), std::set<std::string>());
   host->deadline = 0;
   overrides.afterStep = [&](std::string_view step) {
-    if (step == "shim") host->cancel();
+    if (step == "boundary") host->cancel();
   };
   start();
   EXPECT_EQ(failure([&] { create(spec); }).code(), Code::cancelled);

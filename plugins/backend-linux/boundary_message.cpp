@@ -2,10 +2,10 @@
 
 #include <capnp/message.h>
 #include <capnp/serialize.h>
-#include <fcntl.h>
 #include <schemas/boundary.capnp.h>
-#include <sys/mman.h>
-#include <unistd.h>
+#include <sys/socket.h>
+
+#include <cerrno>
 
 #include "core/base/error.h"
 
@@ -45,18 +45,18 @@ void fill(schema::Boundary::Builder out, const ZoneSpec& spec, const BoundaryPar
 
 }  // namespace
 
-UniqueFd writeBoundary(const ZoneSpec& spec, const BoundaryParts& parts) {
+void sendBoundary(int socket, const ZoneSpec& spec, const BoundaryParts& parts) {
   capnp::MallocMessageBuilder message;
   fill(message.initRoot<schema::Boundary>(), spec, parts);
   const auto words = capnp::messageToFlatArray(message);
   const auto bytes = words.asBytes();
-  UniqueFd fd(::memfd_create("rauha-boundary", MFD_CLOEXEC | MFD_ALLOW_SEALING));
-  if (!fd) throwErrno("backend", "memfd for the boundary of " + spec.zoneId);
-  writeAll(fd.get(), {reinterpret_cast<const char*>(bytes.begin()), bytes.size()}, "boundary of " + spec.zoneId);
-  if (::fcntl(fd.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL) != 0)
-    throwErrno("backend", "seal the boundary of " + spec.zoneId);
-  if (::lseek(fd.get(), 0, SEEK_SET) != 0) throwErrno("backend", "rewind the boundary of " + spec.zoneId);
-  return fd;
+  // Two programs of the most instructions there can be are 64 KiB, a socket takes three times that at once.
+  const ssize_t sent = ::send(socket, bytes.begin(), bytes.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+  if (sent < 0 && errno == EPIPE) return;  // it is gone, and its outcome says why
+  if (sent < 0) throwErrno("backend", "tell the shim of " + spec.zoneId + " its boundary");
+  if (static_cast<size_t>(sent) != bytes.size())
+    throw Error("backend", Code::limit, "the boundary of " + spec.zoneId + " has " + std::to_string(bytes.size()) + " bytes, too many",
+                "make the policy's lists shorter", spec.zoneId);
 }
 
 }  // namespace rauha::backend

@@ -1,5 +1,5 @@
 #pragma once
-// What the shim is told about its zone: the Boundary message of schemas/boundary.capnp in a sealed memfd. Pure apart from the memfd.
+// What the shim is told about its zone: the Boundary message of schemas/boundary.capnp.
 
 #include <string>
 #include <vector>
@@ -18,7 +18,8 @@ struct BoundaryParts {
   std::string instance;
 };
 
-// Serialized (unpacked), sealed against every change, positioned at its start.
-UniqueFd writeBoundary(const ZoneSpec& spec, const BoundaryParts& parts);
+// Serialized (unpacked) into a socket whose other end the shim reads: one message, the shim's to have whole or not at all. A shim that
+// is gone is no error here: its outcome tells.
+void sendBoundary(int socket, const ZoneSpec& spec, const BoundaryParts& parts);
 
 }  // namespace rauha::backend

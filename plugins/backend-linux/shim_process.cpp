@@ -142,11 +142,14 @@ std::optional<std::vector<std::string>> shimArguments(pid_t pid) {
 }  // namespace
 
 StartedShim startShim(const ShimStart& start) {
-  int pair[2], ends[2];
+  int pair[2], ends[2], told[2];
   if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0) throwErrno("backend", "socket pair for the shim of " + start.zoneId);
   StartedShim out;
   out.agent.reset(pair[0]);
   const UniqueFd theirSocket(pair[1]);
+  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, told) != 0) throwErrno("backend", "socket pair for the shim of " + start.zoneId);
+  out.boundary.reset(told[0]);
+  const UniqueFd theirBoundary(told[1]);
   if (::pipe2(ends, O_CLOEXEC) != 0) throwErrno("backend", "pipe for the shim of " + start.zoneId);
   out.outcome.reset(ends[0]);
   const UniqueFd theirPipe(ends[1]);
@@ -154,8 +157,8 @@ StartedShim startShim(const ShimStart& start) {
   if (!null) throwErrno("backend", "open /dev/null");
   const std::filesystem::path program = resolved(start.program);  // a link would lead out of the mount
   const UniqueFd directory = readOnlyDirectory(program);
-  const int sources[] = {null.get(),     null.get(),        start.diagnostics < 0 ? null.get() : start.diagnostics,
-                         start.boundary, theirSocket.get(), theirPipe.get()};
+  const int sources[] = {null.get(),          null.get(),        start.diagnostics < 0 ? null.get() : start.diagnostics,
+                         theirBoundary.get(), theirSocket.get(), theirPipe.get()};
   std::vector<UniqueFd> copies;
   FileActions actions;
   for (const int fd : sources) {

@@ -23,15 +23,15 @@ struct ShimIdentity {
 struct StartedShim {
   ShimIdentity identity;
   UniqueFd pidfd;
-  UniqueFd agent;    // our end of the agent protocol
-  UniqueFd outcome;  // one Outcome message will come here
+  UniqueFd agent;     // our end of the agent protocol
+  UniqueFd outcome;   // one Outcome message will come here
+  UniqueFd boundary;  // a socket: what goes in is what the shim reads as its boundary; closed without, the shim ends
 };
 
 struct ShimStart {
   std::string program;   // absolute path of rauha-shim
   std::string zoneId;    // argv[1]
   std::string instance;  // argv[2]
-  int boundary = -1;     // memfd, borrowed
   int diagnostics = -1;  // where its standard error goes, borrowed; -1: nowhere
 };
 
@@ -41,8 +41,8 @@ struct Patience {
   int64_t deadlineNs = 0;  // CLOCK_MONOTONIC
 };
 
-// Starts the shim as leader of a session of its own with descriptors 0-5 and nothing else. Its /proc/<pid>/exe is on a mount that is
-// read-only for ever: no zone, whatever its rights, changes the host's rauha-shim through it.
+// Starts the shim, which waits for its boundary, as leader of a session of its own with descriptors 0-5 and nothing else. Its
+// /proc/<pid>/exe is on a mount that is read-only for ever: no zone, whatever its rights, changes the host's rauha-shim through it.
 StartedShim startShim(const ShimStart& start);
 // Waits for the Outcome. Throws the shim's own error; cancelled, deadline, or internal when it dies without a word (the text then quotes
 // `diagnostics()`).

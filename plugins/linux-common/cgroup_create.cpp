@@ -79,6 +79,7 @@ void removeGroup(const std::string& path, int64_t deadlineNs) {
 }
 
 void removeTree(const std::string& path, int64_t deadlineNs) {
+  if (::rmdir(path.c_str()) == 0 || errno == ENOENT) return;  // as a rule: nobody makes groups in a zone's
   for (const std::string& child : childGroups(path)) removeTree(path + "/" + child, deadlineNs);
   removeGroup(path, deadlineNs);
 }
@@ -283,7 +284,7 @@ void GroupTree::kill(const std::string& zoneId) {
 }
 
 void GroupTree::remove(const std::string& zoneId, int64_t deadlineNs) {
-  for (const Member& m : existing(zoneId)) removeTree(m.path, deadlineNs);
+  for (const Member& m : membersOf(zoneId)) removeTree(m.path, deadlineNs);
 }
 
 void GroupTree::removeBase() noexcept {

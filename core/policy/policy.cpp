@@ -17,6 +17,16 @@ Policy::~Policy() = default;
 
 schema::Policy::Reader Policy::get() const { return message_->getRoot<schema::Policy>().asReader(); }
 
+Policy Policy::copy() const {
+  Policy out;
+  out.message_->setRoot(get());
+  out.toml_ = toml_;
+  out.name_ = name_;
+  out.digest_ = digest_;
+  out.warnings_ = warnings_;
+  return out;
+}
+
 Policy parsePolicy(std::string_view toml, std::string_view source) {
   Problems problems;
   Policy policy;

@@ -2,10 +2,9 @@
 // A validated policy: what a zone may do, read from TOML (docs/policy.md) into schemas/policy.capnp.
 //
 // A Policy exists only if its text was accepted in full: every key known, every value in range, no contradiction. It is a resource (it
-// owns the message behind get()), moved and never copied, and never changes after parsePolicy made it. Thread: any, one at a time to move
-// it; readers may read at once.
-// Everything in the text is hostile input. Refusals are rauha::Error of class "policy" with the source, line and key in the text, the key
-// as object and the remedy as hint.
+// owns the message behind get()), moved, copied only by copy(), and never changes after parsePolicy made it. Thread: any, one at a time to
+// move it; readers may read at once. Everything in the text is hostile input. Refusals are rauha::Error of class "policy" with the source,
+// line and key in the text, the key as object and the remedy as hint.
 
 #include <capnp/message.h>
 #include <schemas/policy.capnp.h>
@@ -27,6 +26,8 @@ class Policy final {
   Policy(Policy&&) noexcept;
   Policy& operator=(Policy&&) noexcept;
   ~Policy();
+  // The same again, without reading its text anew.
+  Policy copy() const;
   // Valid as long as this Policy lives and is not moved from.
   schema::Policy::Reader get() const;
   // The text that was parsed, byte for byte: what the digest is of and what the store keeps.

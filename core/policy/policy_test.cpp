@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <optional>
 #include <string>
 
 #include "core/base/digest.h"
@@ -22,6 +23,19 @@ std::vector<std::string> list(capnp::List<capnp::Text>::Reader in) {
 
 constexpr std::string_view kHead = "name = \"x\"\ntype = \"task\"\n";
 std::string task(std::string_view rest) { return std::string(kHead) + std::string(rest); }
+
+TEST(Policy, ACopyIsTheSameAndOutlivesTheFirst) {
+  std::optional<Policy> first = parsePolicy(task("[resources]\nmemory = \"3GiB\"\n"), "p.toml");
+  const Policy copy = first->copy();
+  const std::string digest = first->digest();
+  first.reset();
+  EXPECT_EQ(copy.digest(), digest);
+  EXPECT_EQ(copy.name(), "x");
+  EXPECT_EQ(view(copy.get().getName()), "x");
+  EXPECT_EQ(view(copy.get().getSource()), "p.toml");
+  EXPECT_EQ(copy.get().getResources().getMemoryBytes(), 3ull << 30);
+  EXPECT_EQ(copy.toml(), task("[resources]\nmemory = \"3GiB\"\n"));
+}
 
 TEST(Policy, EveryKeyArrivesInTheSchema) {
   const std::string toml = R"(

@@ -307,7 +307,7 @@ void TaskRun::finish(std::optional<Error> failure) {
                (again ? " yet: " : ", and too many others wait already for it to be tried again: ") + e.text(),
            {{"count", "1"}, {"reason", e.text()}});
     }
-    service_.keepHistory();
+    service_.keepHistorySoon();
   }
   task_->pair_.fulfiller->fulfill(std::move(message));
 }

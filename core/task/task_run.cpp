@@ -124,7 +124,7 @@ Task<void> TaskRun::prepare() {
   auto imagePromise = service_.imageWorkers_.run([this, imageRequest, options] { return service_.images_.resolve(options, imageRequest); })
                           .eagerlyEvaluate(nullptr);
 
-  ZoneRequest zoneRequest{zoneId_, request.zoneName, policy::parsePolicy(policy_->toml(), policy_->get().getSource().cStr())};
+  ZoneRequest zoneRequest{zoneId_, request.zoneName, policy_->copy()};
   zoneRequest.temporary = !request.keepZone;
   zoneRequest.taskId = request.id;
   zoneRequest.ownerUid = request.peer.uid;
@@ -407,6 +407,9 @@ Task<void> TaskRun::cleanUp() {
   std::vector<std::string> left;
   // A zone that was to be kept is not, when nobody could end the task in it.
   const bool keep = task_->request.keepZone && zone_ && started_ && !shimHangs_;
+  // The lease and the zone need nothing of each other: the command has ended, or never began.
+  kj::Promise<void> releasing = kj::READY_NOW;
+  if (leased_ && !keep) releasing = service_.leaseWorkers_.run([this] { service_.images_.release({}, zoneId_); }).eagerlyEvaluate(nullptr);
   if (zone_ && !keep) {
     try {
       co_await service_.zones_.destroy(zoneId_);
@@ -416,14 +419,11 @@ Task<void> TaskRun::cleanUp() {
     }
     stage("teardown");
   }
-  if (leased_ && !keep) {
-    try {
-      auto releasing = service_.leaseWorkers_.run([this] { service_.images_.release({}, zoneId_); });
-      co_await kj::mv(releasing);
-    } catch (...) {
-      left.push_back("image lease of " + zoneId_ + ": " + currentError("image").text());
-      service_.releaseImageLater(zoneId_);
-    }
+  try {
+    co_await kj::mv(releasing);
+  } catch (...) {
+    left.push_back("image lease of " + zoneId_ + ": " + currentError("image").text());
+    service_.releaseImageLater(zoneId_);
   }
   for (const auto& what : left) emit(names::kZoneFailed, Severity::error, "left behind: " + what, {{"reason", what}});
 }

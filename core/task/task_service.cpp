@@ -179,6 +179,12 @@ void TaskService::keepHistory() noexcept {
   }
 }
 
+void TaskService::keepHistorySoon() {
+  if (++finishedSince_ <= history_ / 16) return;
+  finishedSince_ = 0;
+  later_.add(kj::evalLast([this] { keepHistory(); }));
+}
+
 kj::Promise<void> TaskService::drain() {
   for (auto& [id, task] : running_) task->cancel(0, "the daemon stops");
   return tasks_.onEmpty();

@@ -95,7 +95,8 @@ class TaskService final : private kj::TaskSet::ErrorHandler {
   WorkerPool& leaseWorkers() noexcept { return leaseWorkers_; }
   const WorkerPool& leaseWorkers() const noexcept { return leaseWorkers_; }
   const WorkerPool& clientWorkers() const noexcept { return clientFiles_.workers(); }
-  // How many finished tasks stay on record; applied after each task. 0: all.
+  // How many finished tasks stay on record. 0: all. Applied after a task, once a sixteenth more than that may have gathered: it looks at
+  // all of them.
   void setHistory(size_t tasks) noexcept { history_ = tasks; }
   // The largest result; what would be larger is shortened, and says so.
   void setResultLimit(size_t bytes) noexcept { resultLimit_ = bytes; }
@@ -112,6 +113,7 @@ class TaskService final : private kj::TaskSet::ErrorHandler {
   friend class TaskRun;
   void taskFailed(kj::Exception&& exception) override;
   void keepHistory() noexcept;
+  void keepHistorySoon();  // not before the answer
   kj::Timer& timer_;
   WorkerPool& workers_;
   WorkerPool& imageWorkers_;
@@ -125,7 +127,8 @@ class TaskService final : private kj::TaskSet::ErrorHandler {
   WorkerPool collectors_{2, 4096};
   ClientFiles clientFiles_;
   static constexpr size_t kMostWaitingBytes = 64u << 20;
-  size_t waitingBytes_ = 0;  // of results that the store did not take yet
+  size_t waitingBytes_ = 0;   // of results that the store did not take yet
+  size_t finishedSince_ = 0;  // the history was last applied
   size_t history_ = 0, resultLimit_ = rpc::kMostResultBytes;
   std::map<std::string, std::shared_ptr<RunningTask>> running_;
   std::map<std::string, std::string> zoneOfTask_;

@@ -176,8 +176,19 @@ TEST_F(TaskServiceTest, TheHistoryIsBoundedByEveryTask) {
     if (i == 0) first = r.id;
     run(std::move(r));
   }
+  io_.waitScope.poll();  // not before the answer, but soon
   EXPECT_EQ(store_.tasks(100).size(), 2u);
   EXPECT_FALSE(store_.task(first));
+}
+
+TEST_F(TaskServiceTest, ALongHistoryMayHaveASixteenthMore) {
+  tasks_.setHistory(32);
+  for (int i = 0; i < 40; ++i) {
+    run(request());
+    io_.waitScope.poll();
+    EXPECT_LE(store_.tasks(100).size(), 34u);
+  }
+  EXPECT_GE(store_.tasks(100).size(), 32u);
 }
 
 TEST_F(TaskServiceTest, TimesOutAndIsKilledWhenItIgnoresSignals) {

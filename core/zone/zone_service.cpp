@@ -188,11 +188,14 @@ Task<void> ZoneService::build(std::shared_ptr<Zone> zone, ZoneRequest& request, 
     co_await enforcement_.arm(zone);
   }
 
-  row.state = zoneStateName(ZoneState::ready);
-  row.shimPid = zone->shimPid;
-  row.idBase = zone->idBase;
-  if (!zone->temporary) row.layers = packPosture(zone->posture);
-  store_.updateZone(row);
+  // Of a temporary zone nobody asks the store more than that it exists: after a crash it is removed, whatever its state.
+  if (!zone->temporary) {
+    row.state = zoneStateName(ZoneState::ready);
+    row.shimPid = zone->shimPid;
+    row.idBase = zone->idBase;
+    row.layers = packPosture(zone->posture);
+    store_.updateZone(row);
+  }
   zone->state = ZoneState::ready;
 }
 
@@ -292,8 +295,10 @@ Task<void> ZoneService::tryAgain(std::string id) {
 }
 
 Task<void> ZoneService::takeDown(std::string id) {
+  const auto zone = zones_.find(id);
+  const bool temporary = zone != zones_.end() && zone->second->temporary;
   try {
-    store_.setZoneState(id, zoneStateName(ZoneState::deleting));
+    if (!temporary) store_.setZoneState(id, zoneStateName(ZoneState::deleting));
   } catch (const Error&) {
     // A full disk must not keep processes and mounts alive; reconcile removes temporary zones whatever their recorded state.
   }
@@ -301,7 +306,7 @@ Task<void> ZoneService::takeDown(std::string id) {
   co_await kj::mv(destroying);
   co_await enforcement_.remove(id);  // after the last process: what still carried the label would be denied everything
   // The group is gone; should the rest fail, its descriptor must not stay for as long as the disk is full.
-  if (const auto zone = zones_.find(id); zone != zones_.end()) zone->second->cgroup.reset();
+  if (const auto there = zones_.find(id); there != zones_.end()) there->second->cgroup.reset();
   const std::string scratch = scratchDirectory(id);
   auto removing = workers_.run([scratch] { removeTree(scratch); });
   co_await kj::mv(removing);

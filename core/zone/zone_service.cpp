@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <rauha/backend.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -28,6 +29,7 @@ using evidence::Severity;
 constexpr size_t kMostMembers = 4 << 20;
 
 void removeTree(const std::string& path) {
+  if (rmdir(path.c_str()) == 0) return;  // as a rule nothing is in it
   std::error_code error;
   std::filesystem::remove_all(path, error);  // never follows symbolic links
   if (error) throw Error("zone", Code::io, "remove " + path + ": " + error.message());
@@ -302,14 +304,27 @@ Task<void> ZoneService::takeDown(std::string id) {
   } catch (const Error&) {
     // A full disk must not keep processes and mounts alive; reconcile removes temporary zones whatever their recorded state.
   }
-  auto destroying = workers_.runSerial(id, [this, id] { backend_.destroyZone(callOptions(), id); });
-  co_await kj::mv(destroying);
-  co_await enforcement_.remove(id);  // after the last process: what still carried the label would be denied everything
-  // The group is gone; should the rest fail, its descriptor must not stay for as long as the disk is full.
-  if (const auto there = zones_.find(id); there != zones_.end()) there->second->cgroup.reset();
+  // With an enforcer, the rest waits until it has forgotten the zone: what still carried its label would be denied everything.
   const std::string scratch = scratchDirectory(id);
-  auto removing = workers_.run([scratch] { removeTree(scratch); });
-  co_await kj::mv(removing);
+  const bool guarded = enforcement_.configured();
+  auto destroying = workers_.runSerial(id, [this, id, scratch, guarded]() -> std::optional<Error> {
+    backend_.destroyZone(callOptions(), id);
+    try {
+      if (!guarded) removeTree(scratch);
+    } catch (const Error& e) {
+      return e;
+    }
+    return std::nullopt;
+  });
+  std::optional<Error> failure = co_await kj::mv(destroying);
+  // The group is gone; should the rest fail, its descriptor must not stay for as long as the disk is full.
+  if (guarded) co_await enforcement_.remove(id);
+  if (const auto there = zones_.find(id); there != zones_.end()) there->second->cgroup.reset();
+  if (failure) throw *failure;
+  if (guarded) {
+    auto removing = workers_.run([scratch] { removeTree(scratch); });
+    co_await kj::mv(removing);
+  }
   store_.deleteZone(id);
 }
 

@@ -134,7 +134,7 @@ ChangeSet collect(const Input& input) {
   set.base = baseTree(input, base.get());
   if (mkdirat(input.destination, "layer", 0755) != 0) throwErrno(kClass, "make the kept layer");
 
-  LayerWriter writer(input.limits.layerBytes);
+  LayerWriter writer(input.limits.layerBytes, input.limits.filesAlone);
   Tally tally(input.limits.changes, input.limits.textBytes, input.protectedPatterns, hooksPathOf(base.get()));
   Merge merge(input, base.get(), upper.get(), predecessor.get(), knownOf(predecessor.get()), writer, tally);
   HostLook host(input, base.get());
@@ -145,6 +145,7 @@ ChangeSet collect(const Input& input) {
   tally.finish(set);
   for (auto& note : merge.notes()) set.notes.push_back(std::move(note));
   tellOfHost(host.finish(set.totals.count() > 0), set);
+  writer.finish();
 
   set.keptNote = whyNotKept(set, writer, merge, tally, input.limits);
   set.kept = set.keptNote.empty();

@@ -46,6 +46,8 @@ struct Limits {
   // comparisons of content only what is no hole on both sides is read. The second number is for all files together: holes cost a task
   // nothing, and their zeros cost us time.
   uint64_t holeBytes = 1ULL << 30, allHoleBytes = 4ULL << 30;
+  // Files that are made before a thread is started for the others: for a few it is not worth while.
+  uint64_t filesAlone = 64;
   // Old content that is digested in search of renames.
   uint64_t renameBytes = 1ULL << 30;
   // How much of the host's tree is looked at for changes made meanwhile: entries and time, or this little when the task changed nothing:

@@ -392,6 +392,54 @@ TEST_F(CollectorTest, BeyondTheSizeItIsListedWithDigestsButNotKept) {
   EXPECT_TRUE(names(openTop(destination_).get()).empty());
 }
 
+// What a thread of its own makes.
+TEST_F(CollectorTest, ManyFilesAreKeptAsTheyAre) {
+  const auto set = after([&] {
+    for (int i = 0; i < 700; ++i) {
+      const std::string directory = merged_ + "/d" + std::to_string(i / 100);
+      makeDirectories(directory);
+      write(directory + "/f" + std::to_string(i), std::string(static_cast<size_t>(i) * 100, 'x'), i % 2 == 0 ? 0640 : 04755);
+      setMtime(directory + "/f" + std::to_string(i), 1'000'000'000LL * i);
+    }
+    for (int i = 0; i < 7; ++i) setMtime(merged_ + "/d" + std::to_string(i), 2'000'000'000LL * i);
+  });
+  ASSERT_TRUE(set.kept) << set.keptNote;
+  EXPECT_EQ(difference(snapshot(upper_), snapshot(keptLayer())), "");
+  uint64_t bytes = 0;
+  for (const auto& c : set.changes) bytes += c.after.type == FileType::regular ? c.after.size : 0;
+  EXPECT_GE(set.keptBytes, bytes);
+}
+
+TEST_F(CollectorTest, ManyFilesBeyondTheSizeAreListedButNotKept) {
+  input_.limits.layerBytes = 1'000'000;
+  const auto set = after([&] {
+    for (int i = 0; i < 300; ++i) write(merged_ + "/f" + std::to_string(i), std::string(10'000, 'x'));
+  });
+  EXPECT_EQ(set.totals.added, 300U);
+  for (const auto& c : set.changes) EXPECT_TRUE(c.after.digest) << c.path;
+  EXPECT_FALSE(set.kept);
+  EXPECT_NE(set.keptNote.find("kept size"), std::string::npos) << set.keptNote;
+  EXPECT_TRUE(names(openTop(destination_).get()).empty());
+}
+
+TEST_F(CollectorTest, AStateDirectoryThatGetsFullWithManyFilesIsToldAndLeavesNothing) {
+  upper_ = fresh("upper");
+  for (int i = 0; i < 400; ++i) write(upper_ + "/f" + std::to_string(i), std::string(4'000, 'x'));
+  destination_ = fresh("set");
+  ASSERT_TRUE(succeeded(mount("tmpfs", destination_.c_str(), "tmpfs", 0, "size=1m"))) << strerror(errno);
+  const UniqueFd up = openTop(upper_), base = openTop(base_), destination = openTop(destination_);
+  input_.upper = up.get();
+  input_.base = base.get();
+  input_.destination = destination.get();
+  const auto set = collect(input_);
+  EXPECT_FALSE(set.kept);
+  EXPECT_NE(set.keptNote.find("full"), std::string::npos) << set.keptNote;
+  EXPECT_EQ(set.totals.added, 400U);
+  for (const auto& c : set.changes) EXPECT_TRUE(c.after.digest) << c.path;
+  EXPECT_TRUE(names(destination.get()).empty());
+  ASSERT_EQ(umount2(destination_.c_str(), MNT_DETACH), 0);
+}
+
 TEST_F(CollectorTest, AFullStateDirectoryIsToldAndLeavesNothing) {
   upper_ = fresh("upper");
   write(upper_ + "/a", std::string(400'000, 'x'));

@@ -107,7 +107,7 @@ Content readContent(int from, uint64_t size, uint64_t holeBytes, int to, WriteBu
   Content out;
   Digester digester(holeBytes);
   const auto chunk = buffer(size);
-  uint64_t at = 0;
+  uint64_t at = 0, written = 0;
   while (at < size) {
     const uint64_t data = nextData(from, at, size);
     if (data > at) {
@@ -123,10 +123,13 @@ Content readContent(int from, uint64_t size, uint64_t holeBytes, int to, WriteBu
       digester.data(chunk.get(), n);
       if (to >= 0) writeAt(to, chunk.get(), n, at, budget);
       at += n;
+      written = at;
     }
     if (at < end) break;
   }
-  if (to >= 0 && !budget.exceeded && ftruncate(to, static_cast<off_t>(size)) != 0) throwErrno(kClass, "set the size of a kept file");
+  // Where it ends with a hole.
+  if (to >= 0 && written != size && !budget.exceeded && ftruncate(to, static_cast<off_t>(size)) != 0)
+    throwErrno(kClass, "set the size of a kept file");
   out.digest = digester.finish();
   return out;
 }
@@ -134,6 +137,18 @@ Content readContent(int from, uint64_t size, uint64_t holeBytes, int to, WriteBu
 Content readContent(int from, uint64_t size, uint64_t holeBytes) {
   WriteBudget none;
   return readContent(from, size, holeBytes, -1, none);
+}
+
+Content contentOf(std::string_view bytes) {
+  Sha256 sha;
+  sha.update(bytes.data(), bytes.size());
+  return {bytesOf(sha.finish()), bytes.substr(0, kBinaryWindow).find('\0') != std::string_view::npos};
+}
+
+std::string readBytes(int fd, uint64_t size) {
+  std::string out(size, '\0');
+  readAt(fd, out.data(), out.size(), 0);
+  return out;
 }
 
 bool isBinary(int fd) {

@@ -3,6 +3,8 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
+#include <string_view>
 
 #include "core/changes/change.h"
 
@@ -25,6 +27,10 @@ struct WriteBudget {
 Content readContent(int from, uint64_t size, uint64_t holeBytes, int to, WriteBudget& budget);
 // Only digests.
 Content readContent(int from, uint64_t size, uint64_t holeBytes);
+// What readContent would find in a file without holes.
+Content contentOf(std::string_view bytes);
+// The first `size` bytes; what the file does not have of them is zeros.
+std::string readBytes(int fd, uint64_t size);
 bool isBinary(int fd);
 // Two files of this size. What is a hole in both is not read.
 bool sameContent(int a, int b, uint64_t size);

@@ -2,11 +2,11 @@
 
 #include <fcntl.h>
 #include <sys/sysmacros.h>
-#include <sys/xattr.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
+#include <system_error>
 
 #include "core/base/error.h"
 #include "core/base/units.h"
@@ -22,6 +22,9 @@ constexpr size_t kLinkedFiles = 256;
 // Digests that are remembered for files with several names, and from which size on: what is smaller is as quickly read again.
 constexpr size_t kDigested = 200'000;
 constexpr int64_t kDigestedBytes = 16 << 10;
+// Files up to this size are read whole, and made by the FileMaker.
+constexpr int64_t kHandedOver = 128 << 10;
+constexpr const char* kTooLarge = "the layer has more than the kept size allows";
 
 bool isFull(int error) noexcept { return error == ENOSPC || error == EDQUOT; }
 
@@ -35,20 +38,31 @@ void setTimes(int directory, const char* name, const struct timespec& mtime, int
 
 int LayerDirectory::need() {
   if (!writer_.writing()) return -1;
-  if (fd_) return fd_.get();
+  if (fd_) return fd_->get();
   const int parent = parent_->need();
   if (parent < 0) return -1;
   if (!writer_.made(mkdirat(parent, name_.c_str(), 0700), name_)) return -1;
-  fd_ = openDirectory(parent, name_);
-  if (!fd_) throw Error(kClass, Code::internal, "a kept directory vanished: " + toUtf8(name_));
-  return fd_.get();
+  UniqueFd own = openDirectory(parent, name_);
+  if (!own) throw Error(kClass, Code::internal, "a kept directory vanished: " + toUtf8(name_));
+  fd_ = std::make_shared<const UniqueFd>(std::move(own));
+  return fd_->get();
 }
 
 void LayerDirectory::finish() {
   if (!writer_.writing() || !fd_ || parent_ == nullptr) return;
-  writer_.dress(fd_.get(), name_, keep_);
-  fd_.reset();
+  writer_.dressDirectory(std::move(fd_), name_, keep_);
 }
+
+void LayerWriter::finish() {
+  if (!maker_) return;
+  const FileMaker::Outcome outcome = maker_->finish();
+  maker_.reset();
+  diskBytes_ += outcome.diskBytes;
+  if (!outcome.weakness.empty()) weakness_ = outcome.weakness;
+  if (outcome.full != 0) giveUpFull(outcome.full);
+}
+
+void LayerWriter::giveUpFull(int error) { giveUp(std::string("the state directory is full: ") + strerror(error)); }
 
 void LayerWriter::giveUp(std::string why) {
   if (writing()) gaveUp_ = std::move(why);
@@ -58,7 +72,7 @@ void LayerWriter::giveUp(std::string why) {
 void LayerWriter::entryMade() {
   diskBytes_ += kEntryBytes;
   if (budget_.left < kEntryBytes)
-    giveUp("the layer has more than the kept size allows");
+    giveUp(kTooLarge);
   else
     budget_.left -= kEntryBytes;
 }
@@ -69,22 +83,13 @@ bool LayerWriter::made(int result, const std::string& name) {
     return writing();
   }
   if (!isFull(errno)) throwErrno(kClass, "keep " + toUtf8(name));
-  giveUp(std::string("the state directory is full: ") + strerror(errno));
+  giveUpFull(errno);
   return false;
 }
 
-void LayerWriter::dress(int fd, const std::string& name, const Keep& keep) {
-  if (fchown(fd, keep.uid, keep.gid) != 0) throwErrno(kClass, "set the owner of " + toUtf8(name));
-  if (fchmod(fd, keep.mode & 07777) != 0) throwErrno(kClass, "set the mode of " + toUtf8(name));
-  if (keep.xattrs != nullptr)
-    for (const auto& [key, value] : *keep.xattrs) {
-      if (fsetxattr(fd, key.c_str(), value.data(), value.size(), 0) == 0) continue;
-      if (errno != ENOTSUP && errno != EPERM && errno != E2BIG && errno != ERANGE && !isFull(errno))
-        throwErrno(kClass, "set attribute " + toUtf8(key) + " of " + toUtf8(name));
-      weakness_ = "the state directory's file system does not take attribute " + toUtf8(key) + " of " + toUtf8(name);
-    }
-  const struct timespec times[2] = {keep.mtime, keep.mtime};
-  if (futimens(fd, times) != 0) throwErrno(kClass, "set the time of " + toUtf8(name));
+void LayerWriter::dressDirectory(FileMaker::Directory directory, const std::string& name, const Keep& keep) {
+  if (maker_) return maker_->dressDirectory(std::move(directory), name, keep);
+  if (auto weakness = dress(directory->get(), name, keep); !weakness.empty()) weakness_ = std::move(weakness);
 }
 
 void LayerWriter::dressUnopened(int directory, const std::string& name, const Keep& keep) {
@@ -146,6 +151,33 @@ void LayerWriter::remember(const struct stat& st, const Content& content) {
   if (st.st_nlink > 1 && st.st_size >= kDigestedBytes && digested_.size() < kDigested) digested_[{st.st_dev, st.st_ino}] = content;
 }
 
+// Not one of several names, which are linked to the first; nor one with holes, which stay holes.
+bool LayerWriter::forMaker(const struct stat& st) {
+  if (++files_ <= filesAlone_ || st.st_nlink > 1 || st.st_size > kHandedOver || static_cast<int64_t>(st.st_blocks) * 512 < st.st_size)
+    return false;
+  try {
+    if (!maker_) maker_ = std::make_unique<FileMaker>();
+  } catch (const std::system_error&) {
+    // No thread to be had: then without one.
+  }
+  return maker_ != nullptr;
+}
+
+Content LayerWriter::handOver(LayerDirectory& in, const std::string& name, int from, const struct stat& st, const Keep& keep) {
+  std::string bytes = readBytes(from, static_cast<uint64_t>(st.st_size));
+  const Content content = contentOf(bytes);
+  if (maker_->full()) {
+    finish();
+  } else if (bytes.size() > budget_.left) {
+    giveUp(kTooLarge);
+  } else {
+    budget_.left -= bytes.size();
+    entryMade();
+    maker_->file(in.fd_, name, std::move(bytes), keep);
+  }
+  return content;
+}
+
 Content LayerWriter::file(LayerDirectory& in, const std::string& name, int from, const struct stat& st, const Keep& keep,
                           uint64_t holeBytes) {
   const auto size = static_cast<uint64_t>(st.st_size);
@@ -165,16 +197,19 @@ Content LayerWriter::file(LayerDirectory& in, const std::string& name, int from,
       return known->second.content;
     }
   }
+  if (forMaker(st)) return handOver(in, name, from, st, keep);
   UniqueFd to(openat(directory, name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
   if (!made(to ? 0 : -1, name)) return digest();
   const Content content = readContent(from, size, holeBytes, to.get(), budget_);
   remember(st, content);
   if (budget_.exceeded) {
-    giveUp(budget_.error != 0 ? std::string("the state directory is full: ") + strerror(budget_.error)
-                              : "the layer has more than the kept size allows");
+    if (budget_.error != 0)
+      giveUpFull(budget_.error);
+    else
+      giveUp(kTooLarge);
     return content;
   }
-  dress(to.get(), name, keep);
+  if (auto weakness = dress(to.get(), name, keep); !weakness.empty()) weakness_ = std::move(weakness);
   struct stat written {};
   if (fstat(to.get(), &written) == 0) diskBytes_ += static_cast<uint64_t>(written.st_blocks) * 512;
   if (st.st_nlink > 1 && linked_.size() < kLinkedFiles) linked_[key] = Kept{name, duplicate(directory), content};

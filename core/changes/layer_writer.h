@@ -2,29 +2,23 @@
 // Writes the kept layer: directories when something in them needs one, whiteouts, copies and hard links.
 //
 // When a limit is crossed or the disk is full the writer gives up: it stops writing, and what it is asked to keep is only digested. The
-// collector then removes what there is. Owner: the collector; one thread.
+// collector then removes what there is. Owner: the collector; one thread, and that of the FileMaker once there are many files.
 
 #include <sys/stat.h>
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
 
 #include "core/base/fd.h"
 #include "core/changes/content.h"
+#include "core/changes/file_maker.h"
 #include "core/changes/tree.h"
 
 namespace rauha::changes {
-
-// What a kept entry looks like; owners are the zone's ids.
-struct Keep {
-  mode_t mode = 0;
-  uint32_t uid = 0, gid = 0;
-  struct timespec mtime {};
-  const Xattrs* xattrs = nullptr;
-};
 
 class LayerWriter;
 
@@ -34,7 +28,7 @@ class LayerDirectory final {
   LayerDirectory(LayerWriter& writer, LayerDirectory& parent, std::string name, const Keep& keep)
       : writer_(writer), parent_(&parent), name_(std::move(name)), keep_(keep) {}
   // The top: is there already.
-  LayerDirectory(LayerWriter& writer, UniqueFd top) : writer_(writer), fd_(std::move(top)) {}
+  LayerDirectory(LayerWriter& writer, UniqueFd top) : writer_(writer), fd_(std::make_shared<const UniqueFd>(std::move(top))) {}
   // Makes it and its parents. -1: the writer gave up.
   int need();
   // After everything in it: owner, mode, attributes, time.
@@ -45,12 +39,16 @@ class LayerDirectory final {
   LayerDirectory* parent_ = nullptr;
   std::string name_;
   Keep keep_;
-  UniqueFd fd_;
+  FileMaker::Directory fd_;
+  friend class LayerWriter;
 };
 
 class LayerWriter final {
  public:
-  explicit LayerWriter(uint64_t bytes) { budget_.left = bytes; }
+  // filesAlone: how many files are made before a thread is started for the others.
+  LayerWriter(uint64_t bytes, uint64_t filesAlone) : filesAlone_(filesAlone) { budget_.left = bytes; }
+  // After everything: waits for what is not made yet. Throws what went wrong there.
+  void finish();
   bool writing() const noexcept { return gaveUp_.empty(); }
   const std::string& gaveUp() const noexcept { return gaveUp_; }
   void giveUp(std::string why);
@@ -72,7 +70,10 @@ class LayerWriter final {
   friend class LayerDirectory;
   // -1: full. Anything else is thrown.
   bool made(int result, const std::string& name);
-  void dress(int fd, const std::string& name, const Keep& keep);
+  void dressDirectory(FileMaker::Directory directory, const std::string& name, const Keep& keep);
+  bool forMaker(const struct stat& st);
+  Content handOver(LayerDirectory& in, const std::string& name, int from, const struct stat& st, const Keep& keep);
+  void giveUpFull(int error);
   void dressUnopened(int directory, const std::string& name, const Keep& keep);
   void entryMade();
   void remember(const struct stat& st, const Content& content);
@@ -82,6 +83,8 @@ class LayerWriter final {
     UniqueFd firstDirectory;
     Content content;
   };
+  const uint64_t filesAlone_;
+  uint64_t files_ = 0;
   WriteBudget budget_;
   std::string gaveUp_, weakness_;
   uint64_t diskBytes_ = 0;
@@ -91,6 +94,7 @@ class LayerWriter final {
   // All whiteouts are one inode with many names, as overlayfs itself makes them; the last one that was made.
   UniqueFd whiteoutDirectory_;
   std::string whiteoutName_;
+  std::unique_ptr<FileMaker> maker_;
 };
 
 }  // namespace rauha::changes

@@ -31,19 +31,61 @@ UniqueFd openNoTime(int directory, const char* name, int flags) {
   return fd;
 }
 
-// There is no *xattrat() in the kernels that we support; the descriptor's link in /proc stands for the directory, and `name` is one
-// component that is not followed.
-std::string pathOf(int directory, const std::string& name) { return "/proc/self/fd/" + std::to_string(directory) + "/" + name; }
+// The attributes of one entry, without opening it. Linux 6.13 has calls for that; before, the descriptor's link in /proc stands for the
+// directory. `name` is one component that is not followed.
+class EntryAttributes final {
+ public:
+  EntryAttributes(int directory, const std::string& name) : directory_(directory), name_(name) {}
+  std::string list() const {
+    return grown([this](char* out, size_t size) { return listInto(out, size); }, "list the attributes");
+  }
+  std::string value(const std::string& key) const {
+    return grown([&](char* out, size_t size) { return valueInto(key.c_str(), out, size); }, "read attribute " + key);
+  }
 
-std::string value(const std::string& path, const std::string& key, const std::string& name) {
-  std::string out(kXattrBytes, '\0');
-  const ssize_t n = lgetxattr(path.c_str(), key.c_str(), out.data(), out.size());
-  if (n < 0 && (errno == ENODATA || vanished(errno))) return {};
-  if (n < 0) throwErrno(kClass, "read attribute " + toUtf8(key) + " of " + toUtf8(name));
-  out.resize(static_cast<size_t>(n));
-  out.shrink_to_fit();
-  return out;
-}
+ private:
+  // <linux/xattr.h> of 6.13.
+  struct Arguments {
+    alignas(8) uint64_t value;
+    uint32_t size, flags;
+  };
+  static constexpr long kGetxattrat = 464, kListxattrat = 465;
+
+  // "" when there is nothing (any more).
+  template <typename Read>
+  std::string grown(const Read& read, const std::string& what) const {
+    char small[1024];
+    ssize_t n = read(small, sizeof small);
+    if (n >= 0) return {small, static_cast<size_t>(n)};
+    std::string out;
+    if (errno == ERANGE) {
+      out.resize(kXattrBytes);
+      n = read(out.data(), out.size());
+      if (n >= 0) out.resize(static_cast<size_t>(n));
+    }
+    if (n < 0 && errno != ENODATA && errno != ENOTSUP && !vanished(errno)) throwErrno(kClass, toUtf8(what + " of " + name_));
+    if (n < 0) return {};
+    out.shrink_to_fit();
+    return out;
+  }
+  ssize_t listInto(char* out, size_t size) const {
+    if (!haveCalls()) return llistxattr(path().c_str(), out, size);
+    return syscall(kListxattrat, directory_, name_.c_str(), AT_SYMLINK_NOFOLLOW, out, size);
+  }
+  ssize_t valueInto(const char* key, char* out, size_t size) const {
+    if (!haveCalls()) return lgetxattr(path().c_str(), key, out, size);
+    const Arguments arguments{reinterpret_cast<uint64_t>(out), static_cast<uint32_t>(size), 0};
+    return syscall(kGetxattrat, directory_, name_.c_str(), AT_SYMLINK_NOFOLLOW, key, &arguments, sizeof arguments);
+  }
+  static bool haveCalls() {
+    static const bool out = syscall(kListxattrat, -1, "name", 0, nullptr, size_t{0}) < 0 && errno == EBADF;
+    return out;
+  }
+  std::string path() const { return "/proc/self/fd/" + std::to_string(directory_) + "/" + name_; }
+
+  const int directory_;
+  const std::string& name_;
+};
 
 // struct vfs_ns_cap_data (revision 3) without its last word, the id of the namespace's root, is struct vfs_cap_data (revision 2).
 std::string normalCapability(std::string bytes, uint32_t root) {
@@ -141,30 +183,19 @@ std::string readLink(int directory, const std::string& name) {
 Attributes readAttributes(int directory, const std::string& name, const struct stat& st, uint32_t capabilityRoot) {
   Attributes out;
   if (!S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode)) return out;
-  const std::string path = pathOf(directory, name);
-  char first[1024];
-  std::string list;
-  ssize_t n = llistxattr(path.c_str(), first, sizeof first);
-  if (n < 0 && errno == ERANGE) {
-    list.resize(kXattrBytes);
-    n = llistxattr(path.c_str(), list.data(), list.size());
-    if (n >= 0) list.resize(static_cast<size_t>(n));
-  } else if (n > 0) {
-    list.assign(first, static_cast<size_t>(n));
-  }
-  if (n < 0 && (errno == ENOTSUP || vanished(errno))) return out;
-  if (n < 0) throwErrno(kClass, "list the attributes of " + toUtf8(name));
+  const EntryAttributes entry(directory, name);
+  const std::string list = entry.list();
   for (size_t at = 0; at < list.size();) {
     const std::string key(list.c_str() + at);
     at += key.size() + 1;
     if (key.starts_with("user."))
-      out.visible.emplace_back(key, value(path, key, name));
+      out.visible.emplace_back(key, entry.value(key));
     else if (key == "security.capability")
-      out.visible.emplace_back(key, normalCapability(value(path, key, name), capabilityRoot));
+      out.visible.emplace_back(key, normalCapability(entry.value(key), capabilityRoot));
     else if (isAcl(key))
-      out.acls.emplace_back(key, value(path, key, name));
+      out.acls.emplace_back(key, entry.value(key));
     else if (key.starts_with(kOverlay))
-      readOverlay(out, key, value(path, key, name));
+      readOverlay(out, key, entry.value(key));
   }
   std::sort(out.visible.begin(), out.visible.end());
   std::sort(out.acls.begin(), out.acls.end());

@@ -24,9 +24,10 @@ constexpr uint64_t kPatchLimit = 256 << 20;  // a side; git holds a patch in mem
 constexpr size_t kGraphWidth = 40;
 constexpr size_t kNamed = 10;
 
-std::string readWhole(int fd, uint64_t limit, const std::string& path) {
+// expected: how large it should be. Most files are small, and clearing a large buffer for each took longer than reading it.
+std::string readWhole(int fd, uint64_t limit, uint64_t expected, const std::string& path) {
   std::string out;
-  std::vector<char> buffer(256 * 1024);
+  std::vector<char> buffer(std::clamp<uint64_t>(expected + 1, 512, 256 * 1024));
   for (off_t at = 0;;) {
     const ssize_t n = pread(fd, buffer.data(), buffer.size(), at);
     if (n < 0 && errno == EINTR) continue;
@@ -94,7 +95,7 @@ class Loader final {
       return;
     }
     const UniqueFd fd = source_.open(change_.path);
-    out_.after.bytes = readWhole(fd.get(), limit_, change_.path);
+    out_.after.bytes = readWhole(fd.get(), limit_, change_.after.size, change_.path);
   }
   void loadBefore() {
     if (tree_ == nullptr) {
@@ -113,7 +114,7 @@ class Loader final {
       out_.omitted = tooLarge(static_cast<uint64_t>(st.st_size));
       return;
     }
-    out_.before.bytes = readWhole(fd.get(), limit_, change_.path);
+    out_.before.bytes = readWhole(fd.get(), limit_, static_cast<uint64_t>(st.st_size), change_.path);
     const bool sameInode = st.st_ino == change_.before.inode &&
                            static_cast<int64_t>(st.st_ctim.tv_sec) * 1'000'000'000 + st.st_ctim.tv_nsec == change_.before.ctimeNs;
     if (sameInode) return;

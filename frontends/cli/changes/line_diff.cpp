@@ -42,11 +42,7 @@ struct Reduced {
 class Search final {
  public:
   Search(Reduced a, Reduced b, std::vector<char>& changedA, std::vector<char>& changedB)
-      : a_(std::move(a)), b_(std::move(b)), changedA_(changedA), changedB_(changedB) {
-    const size_t diagonals = 2 * static_cast<size_t>(kMaxDistance) + 4;
-    forward_.resize(diagonals);
-    backward_.resize(diagonals);
-  }
+      : a_(std::move(a)), b_(std::move(b)), changedA_(changedA), changedB_(changedB) {}
   void run() { compare(0, size(a_), 0, size(b_)); }
 
  private:
@@ -88,6 +84,10 @@ class Search final {
     const ptrdiff_t n = aEnd - aBegin, m = bEnd - bBegin, delta = n - m;
     const bool odd = (delta & 1) != 0;
     const ptrdiff_t limit = std::min((n + m + 1) / 2, kMaxDistance);
+    // Not before one is needed: most changes are of one place, and have no search.
+    const size_t diagonals = 2 * static_cast<size_t>(kMaxDistance) + 4;
+    forward_.resize(diagonals);
+    backward_.resize(diagonals);
     at(forward_, 0) = at(backward_, 0) = kNone;
     for (ptrdiff_t d = 0; d <= limit; ++d) {
       for (ptrdiff_t k : {d + 1, -d - 1}) at(forward_, k) = at(backward_, k) = kNone;
@@ -130,14 +130,15 @@ class Search final {
 };
 
 // Lines that the other side has not are changed, whatever else is; they only make the search longer.
-Reduced reduce(const std::vector<Id>& ids, const std::vector<char>& inOther, std::vector<char>& changed, size_t begin, size_t end) {
+// first: where in the text the numbered lines begin.
+Reduced reduce(const std::vector<Id>& ids, const std::vector<char>& inOther, std::vector<char>& changed, size_t first) {
   Reduced out;
-  for (size_t i = begin; i < end; ++i) {
+  for (size_t i = 0; i < ids.size(); ++i) {
     if (inOther[ids[i]] == 0) {
-      changed[i] = 1;
+      changed[first + i] = 1;
     } else {
       out.ids.push_back(ids[i]);
-      out.places.push_back(i);
+      out.places.push_back(first + i);
     }
   }
   return out;
@@ -176,11 +177,19 @@ std::vector<LineBlock> diffLines(const std::vector<std::string_view>& oldLines, 
   while (head < oldEnd && head < newEnd && oldLines[head] == newLines[head]) ++head;
   while (oldEnd > head && newEnd > head && oldLines[oldEnd - 1] == newLines[newEnd - 1]) --oldEnd, --newEnd;
   std::vector<char> changedA(oldLines.size()), changedB(newLines.size());
-  const Sides sides = number(oldLines, newLines);
-  std::vector<char> inA(oldLines.size() + newLines.size()), inB(inA.size());
-  for (size_t i = head; i < oldEnd; ++i) inA[sides.a[i]] = 1;
-  for (size_t i = head; i < newEnd; ++i) inB[sides.b[i]] = 1;
-  Search(reduce(sides.a, inB, changedA, head, oldEnd), reduce(sides.b, inA, changedB, head, newEnd), changedA, changedB).run();
+  const auto part = [](const auto& lines, size_t begin, size_t end) {
+    return std::vector(lines.begin() + static_cast<ptrdiff_t>(begin), lines.begin() + static_cast<ptrdiff_t>(end));
+  };
+  if (head < oldEnd && head < newEnd) {
+    const Sides sides = number(part(oldLines, head, oldEnd), part(newLines, head, newEnd));
+    std::vector<char> inA(sides.a.size() + sides.b.size()), inB(inA.size());
+    for (const Id id : sides.a) inA[id] = 1;
+    for (const Id id : sides.b) inB[id] = 1;
+    Search(reduce(sides.a, inB, changedA, head), reduce(sides.b, inA, changedB, head), changedA, changedB).run();
+  } else {
+    std::fill(changedA.begin() + static_cast<ptrdiff_t>(head), changedA.begin() + static_cast<ptrdiff_t>(oldEnd), 1);
+    std::fill(changedB.begin() + static_cast<ptrdiff_t>(head), changedB.begin() + static_cast<ptrdiff_t>(newEnd), 1);
+  }
   return blocksOf(changedA, changedB);
 }
 

@@ -58,6 +58,7 @@ UniqueFd makeLandlockRuleset(const LandlockPlan& plan, int& abi) {
   if (!ruleset) throwErrno("zone", "make a Landlock ruleset");
   const uint64_t everywhere = (plan.readOnlyRoot ? kRead : kRead | kWrite) & handled;
   allow(ruleset.get(), plan.root, everywhere);
+  for (int fd : plan.again) allow(ruleset.get(), fd, everywhere);
   allow(ruleset.get(), plan.dev, (kRead | kWrite | kIoctlDev) & handled);
   if (plan.readOnlyRoot)
     for (int fd : plan.writable) allow(ruleset.get(), fd, (kRead | kWrite) & handled);

@@ -20,6 +20,10 @@ struct LandlockPlan {
   int dev = -1;   // O_PATH of its /dev
   bool readOnlyRoot = false;
   std::vector<int> writable;  // with readOnlyRoot: where writing is allowed
+  // Places beneath the root that get its rights once more, which allows nothing more: the kernel looks from the file upwards, at every
+  // open, until all that it needs is granted, and finds it nearer. Only what no other mount shows: a rule holds for the directory wherever
+  // it is seen.
+  std::vector<int> again;
   bool scopeAbstractSockets = false;
 };
 

@@ -263,6 +263,7 @@ UniqueFd RootBuilder::makeLandlockRuleset(int& abi) const {
   plan.readOnlyRoot = plan_.readOnlyRoot;
   plan.scopeAbstractSockets = !zone_.ownNetwork;
   for (const auto& fd : writable_) plan.writable.push_back(fd.get());
+  for (const auto& fd : overlays_) plan.again.push_back(fd.get());
   return agent::makeLandlockRuleset(plan, abi);
 }
 

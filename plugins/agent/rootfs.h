@@ -99,6 +99,7 @@ class RootBuilder final {
   bool userKnown_ = false, tmpPlanned_ = false;
   User user_;
   std::vector<UniqueFd> writable_;  // attached mounts that stay writable
+  std::vector<UniqueFd> overlays_;  // tops of the plan's overlay mounts
   std::vector<UniqueFd> writableLayers_;
   std::vector<std::string> notes_;
   std::vector<std::pair<std::pair<uint32_t, uint32_t>, UniqueFd>> ownerUserns_;

@@ -88,6 +88,7 @@ void RootBuilder::mountLayered(const MountPlan& m, size_t index) {
   writableLayers_.push_back(
       sys::openat2(staging_.get(), upper.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0, kBeneath, "open the writable layer"));
   const UniqueFd target = root_->directory(m.target);
+  overlays_.push_back(duplicate(mount.get()));
   attach(std::move(mount), target, m.source.name() + " at " + m.target, true);
 }
 

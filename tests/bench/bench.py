@@ -46,12 +46,13 @@ def repository(figures, options):
     subprocess.run([sys.executable, HERE / "repository_figures.py", "--runs", str(options.runs), "--output", output, "--probe", timing.PROGRAMS / "read_probe"],
                    check=True)
     document = json.loads(output.read_text(encoding="utf-8"))
-    figures.add("repository/start_ratio", document["start_ratio"], "ratio")
-    figures.add("repository/collecting", document["listing"]["collecting"], "ms")
-    for command, spent in document["listing"]["commands"].items():
-        figures.add(f"repository/{command.replace(' ', '_')}", spent, "ms")
+    for row in document["verdicts"]:
+        value, unit = (row["measured"] * 1000, "ms") if row["unit"] == "s" else (row["measured"], row["unit"])
+        figures.add(f"repository/{row['key']}", value, unit)
+        figures.target(f"repository/{row['key']}", f"repository: {row['figure']}", row["measured"], "<=", row["target"])
     for what, row in document["reading"].items():
-        figures.add(f"repository/{what.replace(', ', '_')}", row["ratio"], "ratio")
+        for where, one in row.items():
+            figures.add(f"repository/reading/{what.replace(', ', '_')}/{where}", one["of_plain"], "ratio")
 
 
 ALONE = {"process": in_process, "repository": repository, "pull": pull_figures.pull}  # need no shared bench

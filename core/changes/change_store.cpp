@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <deque>
 #include <map>
 #include <set>
 
@@ -57,6 +58,55 @@ store::ChangeSetRow rowOf(const std::string& taskId, const ChangeSet& set) {
   row.counts = counts(set.totals);
   return row;
 }
+
+// Kept sets by who owns them, for taking away.
+class Sizes final {
+ public:
+  void add(const store::ChangeSetRow& row, bool stays) {
+    total_ += row.bytes;
+    auto& owner = owners_[row.ownerUid];
+    owner.bytes += row.bytes;
+    if (!stays) owner.oldest.push_back({added_++, row.bytes, row.taskId});
+  }
+  uint64_t total() const noexcept { return total_; }
+  // Each: "" when there is nothing left that may go.
+  std::string takeOldest() {
+    return take([](const Owner& a, const Owner& b) { return a.oldest.front().order < b.oldest.front().order; });
+  }
+  std::string takeFair(uint32_t first) {
+    if (const auto own = owners_.find(first); own != owners_.end() && !own->second.oldest.empty()) return takeOf(own->second);
+    return take([](const Owner& a, const Owner& b) { return a.bytes > b.bytes; });
+  }
+
+ private:
+  struct Set {
+    size_t order;
+    uint64_t bytes;
+    std::string taskId;
+  };
+  struct Owner {
+    uint64_t bytes = 0;
+    std::deque<Set> oldest;
+  };
+  template <typename Before>
+  std::string take(Before before) {
+    Owner* found = nullptr;
+    for (auto& [uid, owner] : owners_)
+      if (!owner.oldest.empty() && (found == nullptr || before(owner, *found))) found = &owner;
+    return found == nullptr ? std::string() : takeOf(*found);
+  }
+  std::string takeOf(Owner& owner) {
+    Set set = std::move(owner.oldest.front());
+    owner.oldest.pop_front();
+    owner.bytes -= set.bytes;
+    total_ -= set.bytes;
+    return std::move(set.taskId);
+  }
+
+  std::map<uint32_t, Owner> owners_;
+  uint64_t total_ = 0;
+  size_t added_ = 0;
+};
 
 // A view of the layer for descriptors that leave the daemon: whoever gets one can neither run the file (a task may have made it
 // set-user-ID root) nor open it for writing through /proc/self/fd.
@@ -158,8 +208,7 @@ void ChangeStore::commit(Destination destination, const ChangeSet& set) {
   }
   if (!set.kept) remove(name);
   // The result that the client is about to get says that this one is kept.
-  for (const auto& id : expired(settings_.retention))
-    if (id != destination.taskId) drop(id);
+  for (const auto& id : expired(settings_.retention, {}, destination.taskId)) drop(id);
 }
 
 void ChangeStore::abort(Destination destination) noexcept {
@@ -235,21 +284,28 @@ void ChangeStore::remove(std::string name) {
   removals_.add(workers_.run([top, name = std::move(name)] { removeTree(top->get(), name); }));
 }
 
-std::vector<std::string> ChangeStore::expired(const Retention& retention,
-                                              const std::function<bool(const std::string& taskId)>& among) const {
+std::vector<std::string> ChangeStore::expired(const Retention& retention, const std::function<bool(const std::string& taskId)>& among,
+                                              const std::string& newest) const {
   auto rows = store_.history().changeSets();
   std::erase_if(rows, [&](const auto& row) { return !row.kept || (among && !among(row.taskId)); });
-  uint64_t bytes = 0;
-  for (const auto& row : rows) bytes += row.bytes;
+  const auto stays = [&](const store::ChangeSetRow& row) {
+    const auto use = state_->uses.find(row.taskId);
+    return row.taskId == newest || (use != state_->uses.end() && use->second.followUps > 0);
+  };
   const int64_t now = realNs();
   std::vector<std::string> out;
+  Sizes sizes;
   for (const auto& row : rows) {
-    const bool old = retention.keepNs > 0 && now - row.createdNs > retention.keepNs;
-    const bool beyond = retention.keepBytes > 0 && bytes > retention.keepBytes;
-    const auto use = state_->uses.find(row.taskId);
-    if ((!old && !beyond) || (use != state_->uses.end() && use->second.followUps > 0)) continue;
-    bytes -= row.bytes;
-    out.push_back(row.taskId);
+    if (retention.keepNs > 0 && now - row.createdNs > retention.keepNs && !stays(row))
+      out.push_back(row.taskId);
+    else
+      sizes.add(row, stays(row));
+  }
+  const auto latest = std::find_if(rows.begin(), rows.end(), [&](const auto& row) { return row.taskId == newest; });
+  while (retention.keepBytes > 0 && sizes.total() > retention.keepBytes) {
+    auto id = latest != rows.end() ? sizes.takeFair(latest->ownerUid) : sizes.takeOldest();
+    if (id.empty()) break;
+    out.push_back(std::move(id));
   }
   return out;
 }

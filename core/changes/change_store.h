@@ -92,8 +92,10 @@ class ChangeStore final : private kj::TaskSet::ErrorHandler {
   void forget(std::string_view taskId);
 
   // Kept sets that a retention would take, oldest first; those of running follow-ups are not among them. among: which sets are looked at
-  // at all, and counted; empty: every one.
-  std::vector<std::string> expired(const Retention& retention, const std::function<bool(const std::string& taskId)>& among = {}) const;
+  // at all, and counted; empty: every one. For want of size, the sets of whoever owns the task `newest` come first, and then those of the
+  // user who has most: nobody's sets push out what others have as long as his own can go. `newest` itself stays.
+  std::vector<std::string> expired(const Retention& retention, const std::function<bool(const std::string& taskId)>& among = {},
+                                   const std::string& newest = {}) const;
   const Retention& retention() const noexcept { return settings_.retention; }
   // Drops what the configured retention takes. Returns how many.
   size_t retain();

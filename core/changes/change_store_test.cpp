@@ -63,8 +63,8 @@ class ChangeStoreTest : public ::testing::Test {
     writeManifest(destination.directory.get(), set);
     return set;
   }
-  std::string keep(uint64_t bytes = 1000) {
-    const std::string id = task();
+  std::string keep(uint64_t bytes = 1000, uint32_t owner = 0) {
+    const std::string id = task(owner);
     auto destination = changes_->begin(id);
     const ChangeSet set = fill(destination, bytes);
     changes_->commit(std::move(destination), set);
@@ -194,6 +194,19 @@ TEST_F(ChangeStoreTest, RetentionTakesTheOldestBeyondTheSizeButNotTheNewest) {
   EXPECT_FALSE(changes_->isKept(c));
   EXPECT_TRUE(changes_->isKept(large)) << "its result says that it is kept";
   EXPECT_EQ(present(), std::vector<std::string>{large});
+}
+
+TEST_F(ChangeStoreTest, ForWantOfSizeOnesOwnGoFirstAndThenWhoHasMost) {
+  open({0, 10'000});
+  const std::string alice = keep(1000, 1), bob = keep(3000, 2), carol = keep(1000, 3), bob2 = keep(3000, 2), alice2 = keep(1000, 1);
+  const std::string large = keep(5000, 1);
+  EXPECT_FALSE(changes_->isKept(alice) || changes_->isKept(alice2)) << "her own, newer ones than others have too";
+  EXPECT_FALSE(changes_->isKept(bob)) << "then the oldest of him who has most";
+  EXPECT_TRUE(changes_->isKept(bob2) && changes_->isKept(carol) && changes_->isKept(large));
+  const std::string again = keep(5000, 1);
+  EXPECT_FALSE(changes_->isKept(large));
+  EXPECT_TRUE(changes_->isKept(bob2) && changes_->isKept(carol) && changes_->isKept(again)) << "whatever she goes on to do";
+  EXPECT_EQ(changes_->expired({0, 8000}), std::vector<std::string>{carol}) << "asked for by a person: oldest first, whoever's";
 }
 
 TEST_F(ChangeStoreTest, RetentionByAgeSparesWhatAFollowUpUses) {

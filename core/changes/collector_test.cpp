@@ -364,6 +364,41 @@ TEST_F(CollectorTest, HardLinksStayLinks) {
   EXPECT_EQ(a.st_ino, b.st_ino);
 }
 
+// However many files with several names there are: each is kept once.
+TEST_F(CollectorTest, AFileWithManyNamesIsKeptOnce) {
+  constexpr uint64_t kLarge = 1 << 20;
+  const auto make = [&] {
+    upper_ = fresh("upper");
+    for (const char* name : {"/d", "/d/e", "/n"}) makeDirectories(upper_ + name);
+    for (int i = 0; i < 300; ++i) {
+      write(upper_ + "/d/e/l" + std::to_string(i), "two names");
+      ASSERT_TRUE(succeeded(link((upper_ + "/d/e/l" + std::to_string(i)).c_str(), (upper_ + "/d/m" + std::to_string(i)).c_str())));
+    }
+    write(upper_ + "/d/e/z", std::string(kLarge, 'z'));
+    for (int i = 0; i < 300; ++i) ASSERT_TRUE(succeeded(link((upper_ + "/d/e/z").c_str(), (upper_ + "/n/z" + std::to_string(i)).c_str())));
+  };
+  make();
+  const auto set = collectLayer(upper_);
+  EXPECT_TRUE(set.kept);
+  EXPECT_LT(set.keptBytes, 5 * kLarge) << "600 entries and one large file";
+  const auto inode = [&](const std::string& name) {
+    struct stat st {};
+    EXPECT_TRUE(succeeded(stat((keptLayer() + name).c_str(), &st))) << name;
+    return st.st_ino;
+  };
+  EXPECT_EQ(inode("/d/e/z"), inode("/n/z0"));
+  EXPECT_EQ(inode("/d/e/z"), inode("/n/z299"));
+  for (const char* number : {"0", "299"}) EXPECT_EQ(inode(std::string("/d/e/l") + number), inode(std::string("/d/m") + number));
+
+  // … and once in the set of a task that went on from there.
+  const std::string first = destination_;
+  upper_ = fresh("upper2");
+  write(upper_ + "/new", "x");
+  const auto next = collectLayer(upper_, first + "/layer");
+  EXPECT_TRUE(next.kept);
+  EXPECT_LT(next.keptBytes, 5 * kLarge);
+}
+
 TEST_F(CollectorTest, BeyondTheListTotalsAreExactAndNothingIsKept) {
   input_.limits.changes = 10;
   const auto set = after([&] {

@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <cstring>
 #include <system_error>
+#include <vector>
 
 #include "core/base/error.h"
 #include "core/base/units.h"
@@ -17,14 +18,11 @@ namespace {
 
 constexpr std::string_view kClass = "repository";
 constexpr uint64_t kEntryBytes = 4096;  // what an entry costs beside its content, about: inode, name, block
-// Descriptors that are held for files with several names: a task can make any number of those.
-constexpr size_t kLinkedFiles = 256;
 // Digests that are remembered for files with several names, and from which size on: what is smaller is as quickly read again.
 constexpr size_t kDigested = 200'000;
 constexpr int64_t kDigestedBytes = 16 << 10;
 // Files up to this size are read whole, and made by the FileMaker.
 constexpr int64_t kHandedOver = 128 << 10;
-constexpr const char* kTooLarge = "the layer has more than the kept size allows";
 
 bool isFull(int error) noexcept { return error == ENOSPC || error == EDQUOT; }
 
@@ -64,15 +62,22 @@ void LayerWriter::finish() {
 
 void LayerWriter::giveUpFull(int error) { giveUp(std::string("the state directory is full: ") + strerror(error)); }
 
+std::shared_ptr<const LayerPlace> LayerDirectory::place() {
+  if (parent_ != nullptr && place_ == nullptr) place_ = std::make_shared<const LayerPlace>(LayerPlace{parent_->place(), name_});
+  return place_;
+}
+
 void LayerWriter::giveUp(std::string why) {
   if (writing()) gaveUp_ = std::move(why);
   linked_.clear();
 }
 
+void LayerWriter::tooLarge() { giveUp("it takes more than the kept size of one task's changes, " + formatBytes(most_)); }
+
 void LayerWriter::entryMade() {
   diskBytes_ += kEntryBytes;
   if (budget_.left < kEntryBytes)
-    giveUp(kTooLarge);
+    tooLarge();
   else
     budget_.left -= kEntryBytes;
 }
@@ -120,7 +125,7 @@ bool LayerWriter::link(LayerDirectory& in, const std::string& name, int fromDire
   const int directory = in.need();
   if (directory < 0) return true;
   if (linkat(fromDirectory, name.c_str(), directory, name.c_str(), 0) == 0) {
-    diskBytes_ += static_cast<uint64_t>(st.st_blocks) * 512;
+    if (st.st_nlink == 1 || counted_.emplace(st.st_dev, st.st_ino).second) diskBytes_ += static_cast<uint64_t>(st.st_blocks) * 512;
     return true;
   }
   if (errno == EXDEV || errno == EMLINK || errno == EPERM) return false;
@@ -169,13 +174,38 @@ Content LayerWriter::handOver(LayerDirectory& in, const std::string& name, int f
   if (maker_->full()) {
     finish();
   } else if (bytes.size() > budget_.left) {
-    giveUp(kTooLarge);
+    tooLarge();
   } else {
     budget_.left -= bytes.size();
     entryMade();
     maker_->file(in.fd_, name, std::move(bytes), keep);
   }
   return content;
+}
+
+int LayerWriter::reopened(LayerDirectory& in, const std::shared_ptr<const LayerPlace>& place) {
+  if (place == nullptr) return in.top();
+  if (place != openedPlace_) {
+    // Components one by one: together they may be longer than a system call takes.
+    std::vector<const LayerPlace*> way;
+    for (const LayerPlace* at = place.get(); at != nullptr; at = at->parent.get()) way.push_back(at);
+    UniqueFd fd;
+    for (auto at = way.rbegin(); at != way.rend(); ++at) {
+      fd = openDirectory(fd ? fd.get() : in.top(), (*at)->name);
+      if (!fd) throw Error(kClass, Code::internal, "a kept directory vanished: " + toUtf8((*at)->name));
+    }
+    opened_ = std::move(fd);
+    openedPlace_ = place;
+  }
+  return opened_.get();
+}
+
+bool LayerWriter::anotherName(LayerDirectory& in, const std::string& name, const Kept& kept) {
+  const int from = reopened(in, kept.firstDirectory);
+  if (linkat(from, kept.firstName.c_str(), in.need(), name.c_str(), 0) == 0) return true;
+  if (errno == EMLINK) return false;
+  made(-1, name);
+  return true;
 }
 
 Content LayerWriter::file(LayerDirectory& in, const std::string& name, int from, const struct stat& st, const Keep& keep,
@@ -190,12 +220,8 @@ Content LayerWriter::file(LayerDirectory& in, const std::string& name, int from,
   };
   if (directory < 0) return digest();
   if (const auto known = linked_.find(key); st.st_nlink > 1 && known != linked_.end()) {
-    if (linkat(known->second.firstDirectory.get(), known->second.firstName.c_str(), directory, name.c_str(), 0) == 0)
-      return known->second.content;
-    if (errno != EMLINK) {
-      made(-1, name);
-      return known->second.content;
-    }
+    const Content content = known->second.content;
+    if (anotherName(in, name, known->second)) return content;
   }
   if (forMaker(st)) return handOver(in, name, from, st, keep);
   UniqueFd to(openat(directory, name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
@@ -206,13 +232,13 @@ Content LayerWriter::file(LayerDirectory& in, const std::string& name, int from,
     if (budget_.error != 0)
       giveUpFull(budget_.error);
     else
-      giveUp(kTooLarge);
+      tooLarge();
     return content;
   }
   if (auto weakness = dress(to.get(), name, keep); !weakness.empty()) weakness_ = std::move(weakness);
   struct stat written {};
   if (fstat(to.get(), &written) == 0) diskBytes_ += static_cast<uint64_t>(written.st_blocks) * 512;
-  if (st.st_nlink > 1 && linked_.size() < kLinkedFiles) linked_[key] = Kept{name, duplicate(directory), content};
+  if (st.st_nlink > 1) linked_[key] = Kept{name, in.place(), content};
   return content;
 }
 

@@ -31,7 +31,7 @@ struct PluginSection {
 // Of what tasks did to repositories that they saw in overlay mode.
 struct ChangesSection {
   uint64_t keepMs = 7ULL * 24 * 3600 * 1000;  // 0: no limit by age
-  uint64_t keepBytes = 2ULL << 30;            // of all sets, and of each
+  uint64_t keepBytes = 2ULL << 30;            // of all sets; one may have half of it
   uint32_t maxChanges = 300'000;
   std::vector<std::string> protectedPatterns;
 };

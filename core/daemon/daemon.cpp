@@ -37,11 +37,14 @@ evidence::EventBusOptions busOptions(store::Store& store) {
   return options;
 }
 
+// Of [changes] keep_bytes one task's set may take this part: whatever a task writes, half of what is kept stays others'.
+constexpr uint64_t kSetShare = 2;
+
 changes::Settings changesSettings(const ChangesSection& section) {
   changes::Settings out;
   out.retention.keepNs = static_cast<int64_t>(std::min<uint64_t>(section.keepMs, INT64_MAX / 1'000'000)) * 1'000'000;
   out.retention.keepBytes = section.keepBytes;
-  out.limits.layerBytes = section.keepBytes;
+  out.limits.layerBytes = section.keepBytes / kSetShare;
   out.limits.changes = section.maxChanges;
   out.protectedPatterns = section.protectedPatterns;
   return out;

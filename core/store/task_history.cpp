@@ -13,6 +13,9 @@ namespace {
   "task_id, from_task, kept, followable, bytes, created_ns, base_path, base_device, base_inode, base_uid, base_gid, base_started_ns, " \
   "run_uid, run_gid, added, modified, deleted, type_changed, renamed, added_bytes, deleted_bytes, protected, noise"
 
+// The columns, and who owns the task. A set whose task is gone counts as root's until the next start removes it.
+#define RAUHA_CHANGE_SET RAUHA_CHANGE_SET_COLUMNS ", coalesce((SELECT owner_uid FROM task WHERE id = task_id), 0)"
+
 void bind(Statement& s, const ChangeSetRow& row) {
   const auto number = [&](uint64_t value) { s.integer(static_cast<int64_t>(value)); };
   s.text(row.taskId).text(row.fromTask).integer(row.kept ? 1 : 0).integer(row.followable ? 1 : 0);
@@ -49,6 +52,7 @@ ChangeSetRow readChangeSet(const Statement& s) {
   for (uint64_t* value :
        {&c.added, &c.modified, &c.deleted, &c.typeChanged, &c.renamed, &c.addedBytes, &c.deletedBytes, &c.protectedCount, &c.noise})
     *value = number();
+  row.ownerUid = static_cast<uint32_t>(number());
   return row;
 }
 
@@ -62,8 +66,8 @@ struct TaskHistory::Impl {
   Database& db;
   Statement insert{db, "INSERT INTO change_set (" RAUHA_CHANGE_SET_COLUMNS ") VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
                    "record a change set"};
-  Statement one{db, "SELECT " RAUHA_CHANGE_SET_COLUMNS " FROM change_set WHERE task_id = ?", "read a change set"};
-  Statement all{db, "SELECT " RAUHA_CHANGE_SET_COLUMNS " FROM change_set ORDER BY created_ns, rowid", "read the change sets"};
+  Statement one{db, "SELECT " RAUHA_CHANGE_SET " FROM change_set WHERE task_id = ?", "read a change set"};
+  Statement all{db, "SELECT " RAUHA_CHANGE_SET " FROM change_set ORDER BY created_ns, rowid", "read the change sets"};
   Statement drop{db, "UPDATE change_set SET kept = 0, followable = 0, bytes = 0 WHERE task_id = ?", "drop a change set"};
   Statement erase{db, "DELETE FROM change_set WHERE task_id = ?", "delete a change set"};
   Statement orphans{db, "DELETE FROM change_set WHERE task_id NOT IN (SELECT id FROM task)", "delete change sets without a task"};

@@ -35,6 +35,7 @@ struct ChangeSetRow {
   int64_t baseStartedNs = 0;
   uint32_t runUid = 0, runGid = 0;
   ChangeCounts counts;
+  uint32_t ownerUid = 0;  // of the task; read, not written
 };
 
 class TaskHistory final {

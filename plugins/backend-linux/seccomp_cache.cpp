@@ -17,7 +17,7 @@ namespace rauha::backend {
 namespace {
 
 // Raised whenever seccomp_profile.cpp makes another program of the same lists: programs on disk are then made again.
-constexpr int kProfileRevision = 2;
+constexpr int kProfileRevision = 3;
 constexpr size_t kMostBytes = 64 << 10;
 constexpr size_t kDigestBytes = 71;  // "sha256:" and 64 digits
 

@@ -168,7 +168,8 @@ Prologue socketRules(const SeccompRequest& request) {
 }
 
 std::string withPrologue(Prologue prologue, const Filter& filter) {
-  return compilePrologue(prologue, static_cast<uint32_t>(*numberOf("ioctl")), static_cast<uint32_t>(*numberOf("socket"))) + filter.bytes();
+  const auto number = [](const char* name) { return static_cast<uint32_t>(*numberOf(name)); };
+  return compilePrologue(prologue, {number("ioctl"), number("fcntl"), number("socket")}) + filter.bytes();
 }
 
 // Personalities that change what a program is told, never what memory protection means: Linux, the 32-bit and old-release names, no address

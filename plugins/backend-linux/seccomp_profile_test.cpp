@@ -28,6 +28,7 @@
 
 #include "core/base/clock.h"
 #include "core/base/error.h"
+#include "core/base/fd.h"
 #include "core/base/never_calls.h"
 #include "plugins/backend-linux/seccomp_lists.h"
 #include "plugins/backend-linux/seccomp_prologue.h"
@@ -243,6 +244,19 @@ TEST(SeccompProfile, TerminalsCannotBeTypedInto) {
   }
 }
 
+TEST(SeccompProfile, NoLeasesOnFilesOfTheHost) {
+  constexpr uint64_t kSetDelegation = 1040;
+  for (const Program& p : {standard(), privileged(), standard({CAP_SYS_ADMIN, CAP_LEASE})}) {
+    for (const uint64_t command : {uint64_t{F_SETLEASE}, uint64_t{F_NOTIFY}, kSetDelegation}) {
+      EXPECT_EQ(p("fcntl", {0, command}), kEperm) << command;
+      EXPECT_EQ(p("fcntl", {0, uint64_t{1} << 32 | command}), kEperm) << command;
+    }
+    for (const uint64_t command : {F_GETLEASE, F_SETLK, F_OFD_SETLKW, F_DUPFD_CLOEXEC, F_SETPIPE_SZ, F_ADD_SEALS, F_SETFL, F_SETOWN})
+      EXPECT_EQ(p("fcntl", {0, command}), kAllowed) << command;
+  }
+  EXPECT_EQ(standard({}, {"fcntl"})("fcntl", {0, F_GETFD}), kEperm) << "a policy's deny stands";
+}
+
 TEST(SeccompProfile, Personalities) {
   const Program p = standard();
   for (const uint64_t persona : {0u, 8u, 0x40000u, 0xFFFFFFFFu}) EXPECT_EQ(p("personality", {persona}), kAllowed) << persona;
@@ -402,6 +416,10 @@ TEST(SeccompInKernel, RefusedCallsFail) {
                       return ::ioctl(0, TIOCSTI, &c) == 0 ? 0 : errno;
                     }),
             EPERM);
+  const UniqueFd file(::open(std::filesystem::temp_directory_path().c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
+  const auto lease = [&] { return ::fcntl(file.get(), F_SETLEASE, F_WRLCK) == 0 ? 0 : errno; };
+  EXPECT_EQ(inChild({}, lease), 0) << "the control";
+  EXPECT_EQ(inChild({filter}, lease), EPERM);
   EXPECT_EQ(inChild({filter}, [] { return syscall(SYS_clone3, nullptr, 0) >= 0 ? 0 : errno; }), ENOSYS);
   EXPECT_EQ(inChild({filter}, [] { return syscall(SYS_bpf, 0, nullptr, 0) >= 0 ? 0 : errno; }), EPERM);
 }

@@ -1,5 +1,6 @@
 #include "plugins/backend-linux/seccomp_prologue.h"
 
+#include <fcntl.h>
 #include <linux/audit.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
@@ -25,7 +26,8 @@ namespace rauha::backend {
 namespace {
 
 constexpr uint32_t kX32Bit = 0x40000000;
-constexpr uint32_t kMptcp = 262;  // IPPROTO_MPTCP, not in the C library's headers of 2.36
+constexpr uint32_t kMptcp = 262;                      // IPPROTO_MPTCP, not in the C library's headers of 2.36
+constexpr uint32_t kSetDelegation = F_SETLEASE + 16;  // F_SETDELEG of Linux 6.19: a lease on a directory
 constexpr uint32_t kInternetProtocols[] = {0, IPPROTO_TCP, IPPROTO_UDP, IPPROTO_ICMP, IPPROTO_ICMPV6, kMptcp};
 
 // Forward jumps to labels. A label is bound once; "the end" is what follows the program.
@@ -96,6 +98,17 @@ void checkIoctl(Assembler& a, Assembler::Label end) {
   a.ret(failing(EPERM));
 }
 
+// A lease makes whoever opens the file wait for the task, half a minute each time, and F_NOTIFY is told what they do: both reach the host
+// through a read-only tree too.
+void checkFcntl(Assembler& a, Assembler::Label end) {
+  const auto refuse = a.label();
+  a.load(low(1));
+  for (const uint32_t command : {uint32_t{F_SETLEASE}, uint32_t{F_NOTIFY}, kSetDelegation}) a.jumpIf(BPF_JEQ, command, refuse);
+  a.jump(end);
+  a.bind(refuse);
+  a.ret(failing(EPERM));
+}
+
 void checkSocket(Assembler& a, const Prologue& options, Assembler::Label end) {
   const auto internet = a.label(), netlink = a.label();
   a.load(low(0));
@@ -116,19 +129,22 @@ void checkSocket(Assembler& a, const Prologue& options, Assembler::Label end) {
 
 }  // namespace
 
-std::string compilePrologue(const Prologue& options, uint32_t ioctlNumber, uint32_t socketNumber) {
+std::string compilePrologue(const Prologue& options, const PrologueCalls& calls) {
   Assembler a;
-  const auto end = a.label(), unknown = a.label(), ioctlCall = a.label(), socketCall = a.label();
+  const auto end = a.label(), unknown = a.label(), ioctlCall = a.label(), fcntlCall = a.label(), socketCall = a.label();
   a.load(kArch);
   a.jumpUnlessEqual(RAUHA_NATIVE_ARCH, end);  // the tree kills it
   a.load(kNumber);
   a.jumpIf(BPF_JGE, kX32Bit, end);  // and so this
   if (options.refuseNewCalls) a.jumpIf(BPF_JGT, static_cast<uint32_t>(newestKnownCall()), unknown);
-  a.jumpIf(BPF_JEQ, ioctlNumber, ioctlCall);
-  if (options.checkSockets) a.jumpIf(BPF_JEQ, socketNumber, socketCall);
+  a.jumpIf(BPF_JEQ, calls.ioctl, ioctlCall);
+  a.jumpIf(BPF_JEQ, calls.fcntl, fcntlCall);
+  if (options.checkSockets) a.jumpIf(BPF_JEQ, calls.socket, socketCall);
   a.jump(end);
   a.bind(ioctlCall);
   checkIoctl(a, end);
+  a.bind(fcntlCall);
+  checkFcntl(a, end);
   a.bind(socketCall);
   checkSocket(a, options, end);
   a.bind(unknown);

@@ -15,9 +15,14 @@ struct Prologue {
   std::vector<uint32_t> netlinkProtocols;  // of AF_NETLINK
 };
 
-// BPF bytes. ioctl requests that type into a terminal or a console are always refused (EPERM). Families and protocols that are refused
+struct PrologueCalls {
+  uint32_t ioctl = 0, fcntl = 0, socket = 0;  // numbers
+};
+
+// BPF bytes. ioctl requests that type into a terminal or a console, and fcntl commands that take a lease or ask to be told of a directory's
+// changes, are always refused (EPERM). Families and protocols that are refused
 // fail as if the kernel lacked them (EAFNOSUPPORT, EPROTONOSUPPORT): programs are prepared for that, and not for EPERM.
-std::string compilePrologue(const Prologue& options, uint32_t ioctlNumber, uint32_t socketNumber);
+std::string compilePrologue(const Prologue& options, const PrologueCalls& calls);
 
 // AUDIT_ARCH_* that the filters are for.
 uint32_t nativeArch() noexcept;

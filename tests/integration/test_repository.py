@@ -37,6 +37,24 @@ def shell(script):
 
 
 @pytest.mark.parametrize("mode", ["ro", "rw"])
+def test_no_lease_on_a_file_of_the_host(rauha, repo, mode):
+    """Whoever opens a leased file waits for its holder, on the host too."""
+    script = """if True:
+        import fcntl, os
+        fd = os.open("README", os.O_RDONLY)
+        top = os.open(".", os.O_RDONLY)
+        for at, command in ((fd, fcntl.F_SETLEASE), (top, fcntl.F_NOTIFY), (top, 1040)):
+            try:
+                fcntl.fcntl(at, command, fcntl.F_RDLCK if at == fd else 1)
+                print(command, "worked")
+            except OSError as e:
+                print(e.errno)
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        """
+    assert rauha.sandbox(*PYTHON, script, options=options(repo, mode)).task("succeeded", 0)["stdout"] == "1\n1\n1\n"
+
+
+@pytest.mark.parametrize("mode", ["ro", "rw"])
 def test_seen_at_workspace(rauha, repo, mode):
     document = rauha.sandbox(*shell("pwd; cat README sub/file; ./run.sh"), options=options(repo, mode)).task("succeeded", 0)
     assert document["stdout"] == "/workspace\nhello\ninner\nran\n" and document["repo_mode"] == mode

@@ -2,20 +2,32 @@
 
 #include <algorithm>
 #include <exception>
+#include <iterator>
 #include <mutex>
 #include <type_traits>
 
 namespace rauha::plugin {
 namespace {
 
+constexpr size_t kShown = 200;  // of a foreign name
+
 std::string_view schemeOf(std::string_view reference) noexcept {
   const size_t colon = reference.find(':');
   return colon == std::string_view::npos ? std::string_view() : reference.substr(0, colon);
 }
 
+// A plugin's word, for a line of the log.
+std::string shown(std::string_view reference) {
+  std::string out(reference.substr(0, kShown));
+  std::replace_if(
+      out.begin(), out.end(), [](char c) { return c < ' ' || c > '~'; }, '?');
+  return out;
+}
+
 class ImageRouter final : public ImageSource {
  public:
-  explicit ImageRouter(std::vector<ImageRoute> routes) : routes_(std::move(routes)) {
+  using Problem = std::function<void(const std::string& plugin, const std::string& text)>;
+  ImageRouter(std::vector<ImageRoute> routes, Problem problem) : routes_(std::move(routes)), problem_(std::move(problem)) {
     for (const auto& route : routes_) {
       if (route.schemes.empty()) rest_ = &route;
       for (const auto& scheme : route.schemes) byScheme_[scheme] = &route;
@@ -61,7 +73,14 @@ class ImageRouter final : public ImageSource {
     std::vector<ResolvedImage> out;
     for (const auto& route : routes_) {
       if (route.source == nullptr) continue;
-      for (auto& image : route.source->list(options)) out.push_back(std::move(image));
+      auto images = route.source->list(options);
+      const auto foreign = std::stable_partition(images.begin(), images.end(),
+                                                 [&](const ResolvedImage& image) { return &routeOf(image.info.reference) == &route; });
+      if (foreign != images.end())
+        problem_(route.plugin, "lists " + std::to_string(images.end() - foreign) +
+                                   " images that are not its own to name, and are left out; the first is " +
+                                   shown(foreign->info.reference));
+      std::move(images.begin(), foreign, std::back_inserter(out));
     }
     return out;
   }
@@ -142,6 +161,7 @@ class ImageRouter final : public ImageSource {
   }
 
   const std::vector<ImageRoute> routes_;
+  const Problem problem_;
   const ImageRoute* rest_ = nullptr;
   std::map<std::string, const ImageRoute*, std::less<>> byScheme_;
   mutable std::mutex mutex_;  // leases_: at most one entry for each zone that lives
@@ -157,6 +177,9 @@ bool isImageScheme(std::string_view text) noexcept {
          });
 }
 
-std::unique_ptr<ImageSource> routeImages(std::vector<ImageRoute> routes) { return std::make_unique<ImageRouter>(std::move(routes)); }
+std::unique_ptr<ImageSource> routeImages(std::vector<ImageRoute> routes,
+                                         std::function<void(const std::string& plugin, const std::string& text)> problem) {
+  return std::make_unique<ImageRouter>(std::move(routes), std::move(problem));
+}
 
 }  // namespace rauha::plugin

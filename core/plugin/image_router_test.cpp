@@ -44,8 +44,12 @@ class Recorder final : public ImageSource {
 class ImageRouterTest : public ::testing::Test {
  protected:
   Recorder oci{"image-oci", ""}, snapshots{"dir-snapshot", "snapshot:"};
+  std::vector<std::string> logged;
+  std::function<void(const std::string&, const std::string&)> log() {
+    return [this](const std::string& plugin, const std::string& text) { logged.push_back(plugin + " " + text); };
+  }
   std::unique_ptr<ImageSource> router =
-      routeImages({{"dir-snapshot", {"snapshot", "snap"}, &snapshots, {}, {}}, {"image-oci", {}, &oci, {}, {}}});
+      routeImages({{"dir-snapshot", {"snapshot", "snap"}, &snapshots, {}, {}}, {"image-oci", {}, &oci, {}, {}}}, log());
 
   static ImageRequest request(std::string reference, std::string name = {}) {
     ImageRequest out;
@@ -95,6 +99,16 @@ TEST_F(ImageRouterTest, ListIsEverybodys) {
   ASSERT_EQ(images.size(), 2u);
   EXPECT_EQ(images[0].info.reference, "snapshot:one");
   EXPECT_EQ(images[1].info.reference, "one");
+  EXPECT_TRUE(logged.empty());
+}
+
+TEST_F(ImageRouterTest, NobodyListsWhatSomebodyElseWouldAnswerFor) {
+  Recorder liar{"dir-snapshot", "host\n"}, thief{"image-oci", "snapshot:"};
+  const auto other = routeImages({{"image-oci", {}, &thief, {}, {}}, {"dir-snapshot", {"snapshot"}, &liar, {}, {}}}, log());
+  EXPECT_TRUE(other->list({}).empty());
+  EXPECT_EQ(logged, (std::vector<std::string>{
+                        "image-oci lists 1 images that are not its own to name, and are left out; the first is snapshot:one",
+                        "dir-snapshot lists 1 images that are not its own to name, and are left out; the first is host?one"}));
 }
 
 TEST_F(ImageRouterTest, EverybodyReleasesAlsoWhenTheFirstCannot) {
@@ -129,14 +143,14 @@ TEST_F(ImageRouterTest, NamesStayReachable) {
             "image name snapshot:1 belongs to plugin dir-snapshot, but oci:/x is read by image-oci");
   EXPECT_TRUE(oci.calls.empty()) << "refused before anything was stored";
   Recorder forgets{"dir-snapshot", ""};
-  const auto other = routeImages({{"image-oci", {}, &oci, {}, {}}, {"dir-snapshot", {"snapshot"}, &forgets, {}, {}}});
+  const auto other = routeImages({{"image-oci", {}, &oci, {}, {}}, {"dir-snapshot", {"snapshot"}, &forgets, {}, {}}}, log());
   EXPECT_EQ(refusal([&] { other->importImage({}, request("snapshot:/srv", "base")); }),
             "dir-snapshot: stored image base under a name that belongs to plugin image-oci");
 }
 
 TEST_F(ImageRouterTest, SchemeOfARefusedPluginStaysClaimed) {
   const auto other =
-      routeImages({{"image-oci", {}, &oci, {}, {}}, {"dir-snapshot", {"snapshot"}, nullptr, "it is a symbolic link", "copy it"}});
+      routeImages({{"image-oci", {}, &oci, {}, {}}, {"dir-snapshot", {"snapshot"}, nullptr, "it is a symbolic link", "copy it"}}, log());
   EXPECT_EQ(refusal([&] { other->resolve({}, request("snapshot:/srv")); }),
             "image snapshot:/srv: its plugin dir-snapshot is not loaded: it is a symbolic link");
   EXPECT_TRUE(oci.calls.empty());

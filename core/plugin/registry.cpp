@@ -234,7 +234,10 @@ struct Registry::State {
       if (!slot.schemes.empty() || slot.images != nullptr)
         routes.push_back({slot.record.name, slot.schemes, slot.images.get(), slot.record.refusal, slot.record.hint});
     const auto rest = std::count_if(routes.begin(), routes.end(), [](const ImageRoute& r) { return r.schemes.empty(); });
-    if (routes.size() > 1 && rest == 1) routed = routeImages(std::move(routes));
+    if (routes.size() > 1 && rest == 1) {
+      routed = routeImages(std::move(routes),
+                           [this](const std::string& plugin, const std::string& text) { host.log(LogLevel::warning, plugin, text); });
+    }
   }
 
   bool enabled(const std::string& name) const {

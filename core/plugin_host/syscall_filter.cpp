@@ -40,12 +40,12 @@ constexpr std::array kAllowed = {
     // itself and its threads; clone is looked at below, execve and fork are not here
     "exit", "exit_group", "getpid", "getppid", "gettid", "getpgrp", "getpgid", "getsid", "set_tid_address", "set_robust_list",
     "get_robust_list", "rseq", "restart_syscall", "futex", "futex_waitv", "futex_wake", "futex_wait", "futex_requeue", "sched_yield",
-    "sched_getaffinity", "sched_setaffinity", "sched_getparam", "sched_getscheduler", "sched_get_priority_max", "sched_get_priority_min",
-    "getpriority", "getrlimit", "getrusage", "times", "getcpu", "arch_prctl", "capget",
+    "sched_getaffinity", "sched_getparam", "sched_getscheduler", "sched_get_priority_max", "sched_get_priority_min", "getpriority",
+    "getrlimit", "getrusage", "times", "getcpu", "arch_prctl", "capget",
     // identity: only what its capabilities give
     "getuid", "geteuid", "getgid", "getegid", "getresuid", "getresgid", "getgroups", "setuid", "setgid", "setreuid", "setregid",
     "setresuid", "setresgid", "setfsuid", "setfsgid", "setgroups", "capset",
-    // signals: nobody but itself is in its pid namespace
+    // signals: beside itself its pid namespace has only the supervisor, to which as its init the kernel delivers nothing from inside
     "kill", "tkill", "tgkill", "pause", "rt_sigaction", "rt_sigprocmask", "rt_sigpending", "rt_sigreturn", "rt_sigsuspend",
     "rt_sigtimedwait", "rt_sigqueueinfo", "rt_tgsigqueueinfo", "sigaltstack", "signalfd", "signalfd4",
     // time
@@ -119,8 +119,10 @@ size_t loadSyscallFilter(bool network) {
   if (network)
     for (const int family : {AF_INET, AF_INET6, AF_NETLINK})
       filter.rule(SCMP_ACT_ALLOW, "socket", SCMP_A0(SCMP_CMP_EQ, static_cast<unsigned>(family)));
-  // Its own limits, and only to look: it is 0 or its own number that it names, and raising them needs a capability that it lacks.
-  filter.allow("prlimit64");
+  // 0 is whoever calls. By number they would reach the supervisor too, which has the same user: with a limit of one descriptor it could
+  // not report how this process ended.
+  for (const char* call : {"prlimit64", "sched_setaffinity"})
+    filter.rule(SCMP_ACT_ALLOW, call, SCMP_A0(SCMP_CMP_MASKED_EQ, 0xffffffffu, 0u));
   for (const int option : kPrctls) filter.rule(SCMP_ACT_ALLOW, "prctl", SCMP_A0(SCMP_CMP_EQ, static_cast<unsigned>(option)));
   // The kernel looks at the lower half alone.
   for (const unsigned request : kIoctls) filter.rule(SCMP_ACT_ALLOW, "ioctl", SCMP_A1(SCMP_CMP_MASKED_EQ, 0xffffffffu, request));

@@ -116,14 +116,46 @@ TEST_F(RemoteTest, WhatTheProcessCannotDo) {
   touch(source + "/inside");
   touch(fixture.directory() + "/outside");
   const UniqueFd directory(open(source.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  for (const char* name : {"write_store", "chown_store", "stream_pair", "write_null", "private_memory", "read_source"})
+  for (const char* name : {"write_store", "chown_store", "stream_pair", "write_null", "private_memory", "read_source", "own_limit"})
     EXPECT_EQ(attempt(name, directory.get()), 0) << name;
   const std::string signal = "signal " + std::to_string(getpid()), environment = "environment_of " + std::to_string(getpid());
-  const std::vector<std::string> refused = {
-      "read_shadow", "write_shadow", "write_passwd", "chmod_usr",     "chown_usr", "device",    "mount",   "userns",        "netns",
-      "fork",        "execve",       "ptrace",       "inet",          "netlink",   "bpf",       "keyctl",  "io_uring",      "perf",
-      "handle",      "climb_source", "write_source", "chmod_source",  signal,      environment, "unix",    "datagram_pair", "chmod_null",
-      "chmod_stdin", "chmod_self",   "write_self",   "shared_memory", "memfd",     "zero",      "inotify", "lease"};
+  const std::vector<std::string> refused = {"read_shadow",
+                                            "write_shadow",
+                                            "write_passwd",
+                                            "chmod_usr",
+                                            "chown_usr",
+                                            "device",
+                                            "mount",
+                                            "userns",
+                                            "netns",
+                                            "fork",
+                                            "execve",
+                                            "ptrace",
+                                            "inet",
+                                            "netlink",
+                                            "bpf",
+                                            "keyctl",
+                                            "io_uring",
+                                            "perf",
+                                            "handle",
+                                            "climb_source",
+                                            "write_source",
+                                            "chmod_source",
+                                            signal,
+                                            environment,
+                                            "unix",
+                                            "datagram_pair",
+                                            "chmod_null",
+                                            "chmod_stdin",
+                                            "chmod_self",
+                                            "write_self",
+                                            "shared_memory",
+                                            "memfd",
+                                            "zero",
+                                            "inotify",
+                                            "lease",
+                                            "limit_of_supervisor",
+                                            "affinity_of_supervisor"};
   for (const auto& name : refused) EXPECT_NE(attempt(name, directory.get()), 0) << name;
   for (const char* name : {"chmod_null", "chmod_stdin", "chmod_self", "chmod_source"})
     EXPECT_EQ(attempt(name, directory.get()), EROFS) << name << ": refused for the mount, not for want of the file";

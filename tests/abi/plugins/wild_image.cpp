@@ -9,6 +9,7 @@
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/ptrace.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -189,6 +190,17 @@ class WildImages {
     if (fd >= 0) close(fd);
     return error;
   }
+  static int sameLimit(pid_t pid) {
+    rlimit limit{};
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return errno;
+    return errnoOf(prlimit(pid, RLIMIT_NOFILE, &limit, nullptr));
+  }
+  static int sameAffinity(pid_t pid) {
+    cpu_set_t cpus;
+    CPU_ZERO(&cpus);
+    if (sched_getaffinity(pid, sizeof cpus, &cpus) != 0) return errno;
+    return errnoOf(sched_setaffinity(pid, sizeof cpus, &cpus));
+  }
   static int pairOf(int type) {
     int pair[2];
     if (socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, pair) != 0) return errno;
@@ -260,6 +272,9 @@ class WildImages {
         {"zero", [] { return closing(open("/dev/zero", O_RDWR | O_CLOEXEC)); }},
         {"inotify", [] { return closing(static_cast<int>(syscall(SYS_inotify_init1, 0))); }},
         {"lease", [&] { return leaseOn(source); }},
+        {"own_limit", [] { return sameLimit(0); }},
+        {"limit_of_supervisor", [] { return sameLimit(getppid()); }},
+        {"affinity_of_supervisor", [] { return sameAffinity(getppid()); }},
         {"bpf", [] { return letThrough(syscall(SYS_bpf, 9999, nullptr, 0), EINVAL); }},
         {"keyctl", [] { return errnoOf(syscall(SYS_keyctl, KEYCTL_GET_KEYRING_ID, KEY_SPEC_PROCESS_KEYRING, 1)); }},
         {"io_uring", [] { return letThrough(syscall(SYS_io_uring_setup, 0, nullptr), EFAULT); }},

@@ -30,6 +30,12 @@ bool isOptionalInt(capnp::Type type) { return type.isStruct() && isOptionalInt(t
 
 bool needsEscape(char c) noexcept { return static_cast<unsigned char>(c) < 0x20 || c == '"' || c == '\\' || c == 0x7f; }
 
+void appendCodePoint(std::string& out, unsigned codePoint) {
+  char escape[16];
+  snprintf(escape, sizeof escape, "\\u%04x", codePoint);
+  out += escape;
+}
+
 void appendEscape(std::string& out, char c) {
   switch (c) {
     case '"':
@@ -50,9 +56,24 @@ void appendEscape(std::string& out, char c) {
     default:
       break;
   }
-  char escape[8];
-  snprintf(escape, sizeof escape, "\\u%04x", static_cast<unsigned>(c));
-  out += escape;
+  appendCodePoint(out, static_cast<unsigned>(c));
+}
+
+struct Steering {
+  size_t bytes = 0;  // 0: it is none
+  unsigned codePoint = 0;
+};
+
+// A character of several bytes that steers a terminal or turns text around, which JSON itself lets stand: U+0080 to U+009F, U+061C, U+200E,
+// U+200F, U+2028 to U+202E, U+2066 to U+2069.
+Steering steeringAt(std::string_view utf8) noexcept {
+  const auto byte = [&](size_t i) { return i < utf8.size() ? static_cast<unsigned char>(utf8[i]) : 0u; };
+  if (byte(0) == 0xc2 && byte(1) <= 0x9f) return {2, byte(1)};
+  if (byte(0) == 0xd8 && byte(1) == 0x9c) return {2, 0x061c};
+  if (byte(0) != 0xe2 || (byte(1) != 0x80 && byte(1) != 0x81)) return {};
+  const unsigned point = 0x2000 + ((byte(1) & 0x3f) << 6) + (byte(2) & 0x3f);
+  const bool steers = point == 0x200e || point == 0x200f || (point >= 0x2028 && point <= 0x202e) || (point >= 0x2066 && point <= 0x2069);
+  return steers ? Steering{3, point} : Steering{};
 }
 
 // The fields of TaskResult that the result document always has.
@@ -101,9 +122,14 @@ void appendJsonString(std::string& out, std::string_view bytes) {
   // In runs: most of a task's output needs no escape.
   size_t run = 0;
   for (size_t i = 0; i < bytes.size(); ++i) {
-    if (!needsEscape(bytes[i])) continue;
+    const auto steering = static_cast<signed char>(bytes[i]) < 0 ? steeringAt(bytes.substr(i, 3)) : Steering{};
+    if (steering.bytes == 0 && !needsEscape(bytes[i])) continue;
     out.append(bytes, run, i - run);
-    appendEscape(out, bytes[i]);
+    if (steering.bytes > 0)
+      appendCodePoint(out, steering.codePoint);
+    else
+      appendEscape(out, bytes[i]);
+    i += steering.bytes > 0 ? steering.bytes - 1 : 0;
     run = i + 1;
   }
   out.append(bytes, run);

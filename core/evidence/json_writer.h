@@ -27,7 +27,7 @@ class JsonWriter final {
   std::string out_;
 };
 
-// Appends `bytes` as a quoted JSON string.
+// Appends `bytes` as a quoted JSON string. What could steer a terminal or turn text around is escaped, also where JSON lets it stand.
 void appendJsonString(std::string& out, std::string_view bytes);
 // "ioReadBps" -> "io_read_bps".
 std::string snakeCase(std::string_view camelCase);

@@ -159,6 +159,17 @@ TEST(ResultJson, HostileTextIsAlwaysValid) {
   }
 }
 
+TEST(ResultJson, WhatSteersATerminalIsEscaped) {
+  EXPECT_EQ(jsonString("\xc2\x80\xc2\x9b"
+                       "2J\xc2\x9f\xc2\xa0"),
+            "\"\\u0080\\u009b2J\\u009f\xc2\xa0\"");
+  EXPECT_EQ(jsonString("\xe2\x80\xae"
+                       "a\xe2\x81\xa9\xd8\x9c\xe2\x80\x8f\xe2\x80\xa8"),
+            "\"\\u202ea\\u2069\\u061c\\u200f\\u2028\"");
+  const std::string harmless = "\xc3\xa4\xe2\x80\x8d\xe2\x80\xaf\xe2\x82\xac\xf0\x9f\x98\x80\xd8\x9d";
+  EXPECT_EQ(jsonString(harmless), "\"" + harmless + "\"");
+}
+
 TEST(ResultJson, RandomBytesAreAlwaysValid) {
   std::mt19937 random(7);  // NOLINT(cert-msc32-c,cert-msc51-cpp): the same inputs each time
   for (int round = 0; round < 2000; ++round) {

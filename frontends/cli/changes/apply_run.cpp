@@ -1,7 +1,6 @@
 #include "frontends/cli/changes/apply_run.h"
 
 #include <fcntl.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -11,6 +10,7 @@
 #include <unordered_map>
 
 #include "core/base/error.h"
+#include "frontends/cli/changes/apply_lock.h"
 #include "frontends/cli/changes/placing.h"
 #include "frontends/cli/changes/staging.h"
 #include "frontends/cli/changes/work_directory.h"
@@ -33,9 +33,7 @@ class Runner final {
       : set_(set), tree_(tree), source_(source), options_(options), items_(items) {}
 
   ApplyReport run() {
-    if (flock(tree_.top(), LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
-      throw Error("repository", Code::busy, "another process is applying changes to " + tree_.path(), "wait for it, then apply again",
-                  tree_.path());
+    const ApplyLock lock(tree_);
     touch(std::string(), false);  // the work directory comes and goes there
     for (const auto& name : removeLeftovers(tree_.top()))
       report_.notes.push_back(name + " in the repository looks like an interrupted apply's, but is not all its own; it was left");
@@ -45,7 +43,6 @@ class Runner final {
     perform();
     work_.reset();
     finishDirectories();
-    flock(tree_.top(), LOCK_UN);
     return std::move(report_);
   }
 

@@ -15,6 +15,7 @@
 #include <functional>
 
 #include "core/base/error.h"
+#include "frontends/cli/changes/apply_lock.h"
 #include "frontends/cli/changes/apply_report.h"
 #include "frontends/cli/changes/testing/trees.h"
 
@@ -747,11 +748,39 @@ TEST_F(Apply, oneAtATime) {
   repository();
   put("task", "README", "changed\n");
   const ChangeSet set = changes();
-  const UniqueFd lock(open((top_ + "/host").c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  ASSERT_EQ(flock(lock.get(), LOCK_EX), 0);
-  EXPECT_THROW(apply(set), Error);
-  ASSERT_EQ(flock(lock.get(), LOCK_UN), 0);
+  {
+    const ApplyLock lock(Tree(top_ + "/host"));
+    EXPECT_THROW(apply(set), Error);
+    EXPECT_NO_THROW(ApplyLock(Tree(top_ + "/task"))) << "another tree";
+  }
   EXPECT_EQ(countOf(apply(set), Verdict::apply), 1u);
+}
+
+TEST_F(Apply, aTaskCannotHoldTheLock) {
+  repository();
+  put("task", "README", "changed\n");
+  const ChangeSet set = changes();
+  const UniqueFd reachable(open((top_ + "/host").c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  ASSERT_EQ(flock(reachable.get(), LOCK_EX), 0);
+  EXPECT_EQ(countOf(apply(set), Verdict::apply), 1u);
+}
+
+TEST_F(Apply, theLockIsInADirectoryOfItsOwnThatGoes) {
+  repository();
+  const Tree tree(top_ + "/host");
+  const std::string own = "/rauha-apply-" + std::to_string(geteuid());
+  for (const char* name : {"/open", "/link", "/good"}) fs::create_directory(top_ + name);
+  fs::create_directory(top_ + "/open" + own);
+  fs::permissions(top_ + "/open" + own, fs::perms::all);
+  fs::create_directory_symlink(top_, top_ + "/link" + own);
+  {
+    const ApplyLock lock(tree, {top_ + "/none", top_ + "/open", top_ + "/link", top_ + "/good"});
+    EXPECT_TRUE(fs::exists(top_ + "/good" + own + "/" + std::to_string(tree.device()) + "-" + std::to_string(tree.inode())));
+    EXPECT_THROW(ApplyLock(tree, {top_ + "/good"}), Error);
+  }
+  EXPECT_TRUE(fs::is_empty(top_ + "/good"));
+  EXPECT_TRUE(fs::is_empty(top_ + "/open" + own));
+  EXPECT_THROW(ApplyLock(tree, {top_ + "/none", top_ + "/open"}), Error) << "no lock, no apply";
 }
 
 TEST_F(Apply, anotherTreeIsRefused) {

@@ -1,17 +1,11 @@
 #include "frontends/cli/changes/diff.h"
 
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
 #include <cstdio>
-#include <cstring>
 #include <map>
 #include <unordered_set>
 
 #include "core/base/cache_paths.h"
-#include "core/base/digest.h"
 #include "core/base/error.h"
 #include "core/base/units.h"
 #include "frontends/cli/changes/apply_plan.h"
@@ -19,37 +13,13 @@
 namespace rauha::cli {
 namespace {
 
-constexpr uint64_t kTextLimit = 32 << 20;    // a side; larger files are named
-constexpr uint64_t kPatchLimit = 256 << 20;  // a side; git holds a patch in memory several times
 constexpr size_t kGraphWidth = 40;
 constexpr size_t kNamed = 10;
-
-// expected: how large it should be. Most files are small, and clearing a large buffer for each took longer than reading it.
-std::string readWhole(int fd, uint64_t limit, uint64_t expected, const std::string& path) {
-  std::string out;
-  std::vector<char> buffer(std::clamp<uint64_t>(expected + 1, 512, 256 * 1024));
-  for (off_t at = 0;;) {
-    const ssize_t n = pread(fd, buffer.data(), buffer.size(), at);
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) throwErrno("repository", "read " + path);
-    if (n == 0) return out;
-    at += n;
-    out.append(buffer.data(), static_cast<size_t>(n));
-    if (out.size() > limit) throw Error("repository", Code::limit, path + " grew beyond " + formatBytes(limit), "", path);
-  }
-}
-
-std::string tooLarge(uint64_t size) { return "too large to show: " + formatBytes(size); }
 
 std::string octal(uint32_t mode) {
   char text[8];
   snprintf(text, sizeof text, "%04o", mode);
   return text;
-}
-
-bool needsContent(const Change& change) {
-  if (change.kind == ChangeKind::renamed) return false;
-  return change.kind != ChangeKind::modified || change.fields.content;
 }
 
 // Which new contents are about to be opened.
@@ -59,75 +29,6 @@ std::vector<std::string> opened(const std::vector<const Change*>& changes, uint6
     if (change->after.type == FileType::regular && change->after.size <= limit && needsContent(*change)) out.push_back(change->path);
   return out;
 }
-
-class Loader final {
- public:
-  Loader(const Change& change, const Tree* tree, ContentSource& source, uint64_t limit)
-      : change_(change), tree_(tree), source_(source), limit_(limit) {}
-
-  Loaded load() {
-    out_.before = sideOf(change_.before);
-    out_.after = sideOf(change_.after);
-    if (tree_ != nullptr) out_.hostDiffers = isOther(tree_->look(change_.from.empty() ? change_.path : change_.from));
-    if (!needsContent(change_)) return std::move(out_);  // where contents are equal, two empty ones are as good
-    if (change_.after.type == FileType::regular) loadAfter();
-    if (change_.before.type == FileType::regular && out_.omitted.empty()) loadBefore();
-    return std::move(out_);
-  }
-
- private:
-  static Side sideOf(const FileState& state) {
-    return {state.type, state.mode, state.type == FileType::symlink ? state.target : std::string()};
-  }
-
-  // What can be said without reading: it went or came, is of another type, leads elsewhere, or has another size. What the task left is
-  // what an apply brought there.
-  bool isOther(const Found& host) const { return !alike(host.state, change_.before) && !alike(host.state, change_.after); }
-  static bool alike(const FileState& a, const FileState& b) {
-    if (a.type != b.type) return false;
-    if (a.type == FileType::symlink) return a.target == b.target;
-    return a.type != FileType::regular || a.size == b.size;
-  }
-
-  void loadAfter() {
-    if (change_.after.size > limit_) {
-      out_.omitted = tooLarge(change_.after.size);
-      return;
-    }
-    const UniqueFd fd = source_.open(change_.path);
-    out_.after.bytes = readWhole(fd.get(), limit_, change_.after.size, change_.path);
-  }
-  void loadBefore() {
-    if (tree_ == nullptr) {
-      out_.omitted = "the host's tree is not there";
-      return;
-    }
-    int error = 0;
-    const UniqueFd fd = tree_->openFile(change_.path, error);
-    struct stat st {};
-    if (!fd || fstat(fd.get(), &st) != 0) {
-      out_.hostDiffers = true;
-      out_.omitted = std::string("the host's file cannot be read: ") + strerror(error);
-      return;
-    }
-    if (static_cast<uint64_t>(st.st_size) > limit_) {
-      out_.omitted = tooLarge(static_cast<uint64_t>(st.st_size));
-      return;
-    }
-    out_.before.bytes = readWhole(fd.get(), limit_, static_cast<uint64_t>(st.st_size), change_.path);
-    const bool sameInode = st.st_ino == change_.before.inode &&
-                           static_cast<int64_t>(st.st_ctim.tv_sec) * 1'000'000'000 + st.st_ctim.tv_nsec == change_.before.ctimeNs;
-    if (sameInode) return;
-    out_.hostDiffers = out_.hostDiffers || out_.before.bytes.size() != change_.before.size ||
-                       (!change_.before.digest.empty() && sha256(out_.before.bytes) != change_.before.digest);
-  }
-
-  const Change& change_;
-  const Tree* tree_;
-  ContentSource& source_;
-  uint64_t limit_;
-  Loaded out_;
-};
 
 const char* nounOf(FileType type) {
   switch (type) {
@@ -210,10 +111,6 @@ std::string graph(const LineCounts& counts, size_t most) {
 
 }  // namespace
 
-Loaded loadSides(const Change& change, const Tree* tree, ContentSource& source, uint64_t limit) {
-  return Loader(change, tree, source, limit).load();
-}
-
 std::vector<const Change*> protectedFirst(std::vector<const Change*> changes) {
   std::stable_partition(changes.begin(), changes.end(), [](const Change* change) { return !protectionOf(*change).empty(); });
   return changes;
@@ -250,9 +147,9 @@ std::string metadataText(const Change& change) {
 
 std::string DiffPrinter::shown(const std::string& path) const { return quotePath(path); }
 
-void DiffPrinter::putDiff(const std::string& diff) {
-  if (!terminal_) return out_(diff);
-  std::string_view rest = diff;
+// Whole lines.
+void DiffPrinter::putDiff(std::string_view rest) const {
+  if (!terminal_) return out_(rest);
   std::string out;
   while (!rest.empty()) {
     const size_t end = std::min(rest.find('\n'), rest.size());
@@ -262,30 +159,41 @@ void DiffPrinter::putDiff(const std::string& diff) {
   out_(out);
 }
 
-void DiffPrinter::oneText(const Change& change) {
+std::string DiffPrinter::tooManyLines(const Loaded& sides) const {
+  const size_t lines = linesToCompare(sides.before, sides.after);
+  if (lines > kComparedLines) return "too large to compare: " + std::to_string(lines) + " lines differ or lie between";
+  return lines > work_.lines ? "not compared: the files before it had too many lines" : std::string();
+}
+
+void DiffPrinter::oneText(const Change& change, Loader& loader) {
   std::string head = "# " + shown(change.path) + ": " + verbOf(change);
   if (!change.from.empty()) head += " from " + shown(change.from);
   if (const std::string metadata = metadataText(change); !metadata.empty()) head += ", " + metadata;
   if (const std::string why = protectionOf(change); !why.empty()) head += style_.paint(Colour::yellow, ", protected: " + printable(why));
   if (change.hostChanged) head += ", the host's file changed while the task ran";
-  const Loaded sides = loadSides(change, tree_, source_, kTextLimit);
+  Loaded sides = loader.load(change);
+  if (sides.omitted.empty()) sides.omitted = tooManyLines(sides);
   if (sides.hostDiffers) head += style_.paint(Colour::yellow, ", the host's file changed since the task began");
   if (!sides.omitted.empty()) head += ", " + sides.omitted;
   out_(head + "\n");
-  if (sides.omitted.empty()) putDiff(patchOf(change.path, change.from, sides.before, sides.after, BinaryForm::named));
+  if (sides.omitted.empty())
+    writePatch(change.path, change.from, sides.before, sides.after, BinaryForm::named, work_,
+               [this](std::string_view lines) { putDiff(lines); });
 }
 
 // Protected ones first, without what is grouped as noise.
 std::vector<const Change*> DiffPrinter::worthALook(const std::vector<const Change*>& changes, bool all) {
   auto out = protectedFirst(changes);
   std::erase_if(out, [&](const Change* change) { return !all && !change->noise.empty() && protectionOf(*change).empty(); });
-  source_.expect(opened(out, kTextLimit));
+  source_.expect(opened(out, textLimits().side));
   return out;
 }
 
 void DiffPrinter::text(const std::vector<const Change*>& changes, bool all) {
-  for (const Change* change : worthALook(changes, all)) oneText(*change);
+  Loader loader(tree_, source_, textLimits());
+  for (const Change* change : worthALook(changes, all)) oneText(*change, loader);
   if (!all) noiseLines(changes);
+  if (const std::string left = loader.leftOut(); !left.empty()) note_(left);
 }
 
 void DiffPrinter::noiseLines(const std::vector<const Change*>& changes) {
@@ -316,7 +224,8 @@ bool DiffPrinter::patch(const std::vector<const Change*>& all, bool caches) {
       changes.push_back(change);
     if (!planted && !protectionOf(*change).empty()) dangerous.push_back(change->path);
   }
-  source_.expect(opened(changes, kPatchLimit));
+  source_.expect(opened(changes, patchLimits().side));
+  Loader loader(tree_, source_, patchLimits());
   for (const Change* change : changes) {
     if (isInsideGit(change->path) || (!change->from.empty() && isInsideGit(change->from))) {
       left["inside of .git, which git apply refuses"].push_back(change->path);
@@ -324,14 +233,15 @@ bool DiffPrinter::patch(const std::vector<const Change*>& all, bool caches) {
     }
     for (const auto& what : unsaid(*change)) left[what].push_back(change->path);
     if (change->fields.mtime && change->fields.metadataOnly() && metadataText(*change) == "time") left["time"].push_back(change->path);
-    const Loaded sides = loadSides(*change, tree_, source_, kPatchLimit);
+    const Loaded sides = loader.load(*change);
     if (sides.hostDiffers) note_("the host's file changed since the task began: " + shown(change->path));
     if (!sides.omitted.empty()) {
       note_("not in the patch: " + shown(change->path) + ": " + sides.omitted);
       whole = false;
       continue;
     }
-    out_(patchOf(change->path, change->from, sides.before, sides.after, BinaryForm::literal));
+    writePatch(change->path, change->from, sides.before, sides.after, BinaryForm::literal, work_,
+               [this](std::string_view lines) { putDiff(lines); });
   }
   // A directory is there when something in it is.
   std::unordered_set<std::string> filled;
@@ -342,6 +252,7 @@ bool DiffPrinter::patch(const std::vector<const Change*>& all, bool caches) {
   for (const Change* change : changes)
     if (change->after.type == FileType::directory && change->before.type != FileType::directory && filled.count(change->path) == 0)
       left["empty directory"].push_back(change->path);
+  if (const std::string beyond = loader.leftOut(); !beyond.empty()) note_(beyond);
   for (const auto& [what, paths] : left) note_("not in the patch: " + what + ": " + namedPaths(paths));
   if (!dangerous.empty()) note_("the patch has what can run code on this machine: " + namedPaths(dangerous));
   return whole;
@@ -350,15 +261,17 @@ bool DiffPrinter::patch(const std::vector<const Change*>& all, bool caches) {
 void DiffPrinter::stat(const std::vector<const Change*>& changes, bool all) {
   std::vector<Row> rows;
   size_t width = 0, most = 0;
+  Loader loader(tree_, source_, textLimits());
   for (const Change* change : worthALook(changes, all)) {
     Row row{shown(change->path), {}, {}};
     if (!change->from.empty()) row.path = shown(change->from) + " => " + row.path;
-    const Loaded sides = loadSides(*change, tree_, source_, kTextLimit);
-    row.counts = sides.omitted.empty() ? countLines(sides.before, sides.after) : LineCounts{};
+    Loaded sides = loader.load(*change);
+    if (sides.omitted.empty()) sides.omitted = tooManyLines(sides);
+    row.counts = sides.omitted.empty() ? countLines(sides.before, sides.after, work_) : LineCounts{};
     if (!sides.omitted.empty())
       row.instead = sides.omitted;
     else if (row.counts.binary)
-      row.instead = "Bin " + std::to_string(sides.before.bytes.size()) + " -> " + std::to_string(sides.after.bytes.size()) + " bytes";
+      row.instead = "Bin " + std::to_string(sizeOf(sides.before)) + " -> " + std::to_string(sizeOf(sides.after)) + " bytes";
     else if (row.counts.added + row.counts.removed == 0)
       row.instead = verbOf(*change) + (metadataText(*change).empty() ? "" : ", " + metadataText(*change));
     if (const std::string why = protectionOf(*change); !why.empty()) row.path += " [" + printable(why) + "]";
@@ -370,6 +283,7 @@ void DiffPrinter::stat(const std::vector<const Change*>& changes, bool all) {
     out_(" " + row.path + std::string(width - row.path.size(), ' ') + " | " +
          (row.instead.empty() ? graph(row.counts, most) : row.instead) + "\n");
   if (!all) noiseLines(changes);
+  if (const std::string left = loader.leftOut(); !left.empty()) note_(left);
 }
 
 void DiffPrinter::names(const std::vector<const Change*>& changes) {

@@ -11,19 +11,12 @@
 #include <vector>
 
 #include "frontends/cli/changes/change.h"
+#include "frontends/cli/changes/loading.h"
 #include "frontends/cli/changes/patch.h"
 #include "frontends/cli/changes/tree.h"
 #include "frontends/cli/output.h"
 
 namespace rauha::cli {
-
-struct Loaded {
-  Side before, after;
-  std::string omitted;       // content is not here, and why; sides are then not to be compared
-  bool hostDiffers = false;  // the host's file is not what the task saw
-};
-// tree: null when the host's tree is not there. limit: bytes a side. Throws Error when the layer cannot be read.
-Loaded loadSides(const Change& change, const Tree* tree, ContentSource& source, uint64_t limit);
 
 class DiffPrinter final {
  public:
@@ -41,9 +34,10 @@ class DiffPrinter final {
 
  private:
   std::vector<const Change*> worthALook(const std::vector<const Change*>& changes, bool all);
-  void oneText(const Change& change);
+  void oneText(const Change& change, Loader& loader);
+  std::string tooManyLines(const Loaded& sides) const;
   std::string shown(const std::string& path) const;
-  void putDiff(const std::string& diff);
+  void putDiff(std::string_view rest) const;
   void noiseLines(const std::vector<const Change*>& changes);
 
   const Tree* tree_;
@@ -51,6 +45,7 @@ class DiffPrinter final {
   Write out_, note_;
   bool terminal_;
   const Style& style_;
+  LineWork work_;
 };
 
 // Protected ones first, else as they are.

@@ -41,6 +41,15 @@ class Diff : public Trees {
     if (form == Form::text || form == Form::all) printer.text(chosen, form == Form::all);
     return out_;
   }
+  // Bytes that this process has read, from whatever.
+  static uint64_t readSoFar() {
+    std::ifstream io("/proc/self/io");
+    std::string key;
+    uint64_t value = 0;
+    while (io >> key >> value)
+      if (key == "rchar:") return value;
+    return 0;
+  }
   bool caches_ = true;
   bool has(const std::string& text) const { return out_.find(text) != std::string::npos; }
 
@@ -116,6 +125,73 @@ TEST_F(Diff, terminalIsNotSteered) {
   EXPECT_TRUE(has("+\\x1b[2J\ttab")) << out_;
   diff(Form::text, false);
   EXPECT_TRUE(has("+\x1b[2J\ttab\xff\n")) << "into a pipe it is what it is";
+}
+
+TEST_F(Diff, aPatchDoesNotSteerATerminalEither) {
+  begin();
+  put("task", "a", "\x1b[2J\n");
+  diff(Form::patch, true);
+  EXPECT_FALSE(has("\x1b"));
+  EXPECT_TRUE(has("+\\x1b[2J\n")) << out_;
+}
+
+TEST_F(Diff, holesAndBinariesAreNotRead) {
+  put("host", "same", std::string("\0\1", 2));
+  put("host", "late", std::string(10'000, 'x') + "\n");
+  begin();
+  for (int i = 0; i < 4; ++i) {
+    put("task", "sparse" + std::to_string(i), "");
+    fs::resize_file(at("task", "sparse" + std::to_string(i)), 32 << 20);
+  }
+  put("task", "late", std::string(10'000, 'x') + "\n");
+  fs::resize_file(at("task", "late"), 1 << 20);
+  put("task", "same", std::string("\0\2", 2));
+  const ChangeSet set = changes();
+  const uint64_t before = readSoFar();
+  print(set, Form::text);
+  print(set, Form::stat);
+  EXPECT_LT(readSoFar() - before, 10u << 20) << "of 128 MiB";
+  EXPECT_TRUE(has("Binary files /dev/null and b/sparse3 differ (0 -> 33554432 bytes)\n")) << out_;
+  EXPECT_TRUE(has("Binary files a/late and b/late differ (10001 -> 1048576 bytes)\n"));
+  EXPECT_TRUE(has(" sparse3 | Bin 0 -> 33554432 bytes\n"));
+  EXPECT_TRUE(has(" same | Bin 2 -> 2 bytes\n"));
+  // What an apply brought there is no difference, and what the user wrote is said.
+  put("host", "same", std::string("\0\2", 2));
+  put("host", "late", std::string(10'000, 'y') + "\n");
+  out_.clear();
+  print(set, Form::text);
+  EXPECT_FALSE(has("a/same and b/same differ"));
+  EXPECT_TRUE(has("# late: changed, the host's file changed since the task began\n")) << out_;
+}
+
+TEST_F(Diff, tooManyLinesAreNamed) {
+  const std::string lines(kComparedLines, '\n');
+  put("host", "a", lines);
+  begin();
+  put("task", "a", "x\n" + lines + "y\n");
+  put("task", "b", lines);
+  diff(Form::stat);
+  EXPECT_TRUE(has(" a | too large to compare: 2000002 lines differ or lie between\n")) << out_;
+  EXPECT_TRUE(has(" b | 1000000 +++++")) << out_;
+  diff(Form::text);
+  EXPECT_TRUE(has("# a: changed, too large to compare: 2000002 lines differ or lie between\n#")) << out_.substr(0, 200);
+  expectGitGivesTheSame();
+}
+
+TEST_F(Diff, oneCallReadsSoMuch) {
+  put("host", "b", "old\n");
+  begin();
+  for (const char* name : {"a", "b", "c"}) put("task", name, std::string(999, 'x') + "\n");
+  put("task", "d", "x\n");
+  const ChangeSet set = changes();
+  const Tree tree(top_ + "/host");
+  DirectorySource source(top_ + "/task");
+  Loader loader(&tree, source, {1000, 1536, false});
+  std::string omitted;
+  for (const auto& change : set.changes) omitted += change.path + ": " + loader.load(change).omitted + "\n";
+  const std::string left = "left out: more than 1.5KiB in one call\n";
+  EXPECT_EQ(omitted, "a: \nb: " + left + "c: " + left + "d: \n");
+  EXPECT_EQ(loader.leftOut(), "the content of 2 changes (2.0KiB) is left out: one call reads 1.5KiB at most; name paths to see the rest");
 }
 
 TEST_F(Diff, hostsFileIsNotWhatItWas) {

@@ -9,6 +9,7 @@
 #include <cstdint>
 
 #include "core/base/error.h"
+#include "core/base/fd.h"
 
 namespace rauha::cli {
 namespace {
@@ -16,14 +17,36 @@ namespace {
 constexpr std::string_view kDigits = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz!#$%&()*+-;<=>?@^_`{|}~";
 constexpr size_t kLineBytes = 52;
 
-std::string deflated(std::string_view content) {
-  uLongf size = compressBound(content.size());
-  std::string out(size, '\0');
-  if (compress2(reinterpret_cast<Bytef*>(out.data()), &size, reinterpret_cast<const Bytef*>(content.data()), content.size(),
-                Z_DEFAULT_COMPRESSION) != Z_OK)
-    throw Error("task", Code::internal, "zlib cannot compress " + std::to_string(content.size()) + " bytes");
-  out.resize(size);
-  return out;
+constexpr size_t kPiece = 256 << 10;
+
+Error cannotCompress(std::string_view content) {
+  return {"task", Code::internal, "zlib cannot compress " + std::to_string(content.size()) + " bytes"};
+}
+
+// Compressed content in pieces; all but the last are full lines' worth.
+void deflated(std::string_view content, const std::function<void(std::string_view)>& sink) {
+  z_stream stream{};
+  if (deflateInit(&stream, Z_DEFAULT_COMPRESSION) != Z_OK) throw cannotCompress(content);
+  const Defer end([&] { deflateEnd(&stream); });
+  std::string out(kPiece / kLineBytes * kLineBytes, '\0');
+  const auto restart = [&] {
+    stream.next_out = reinterpret_cast<Bytef*>(out.data());
+    stream.avail_out = static_cast<uInt>(out.size());
+  };
+  restart();
+  for (int result = Z_OK; result != Z_STREAM_END;) {
+    if (stream.avail_in == 0) {
+      const std::string_view piece = content.substr(0, kPiece);
+      content.remove_prefix(piece.size());
+      stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(piece.data()));
+      stream.avail_in = static_cast<uInt>(piece.size());
+    }
+    result = deflate(&stream, content.empty() ? Z_FINISH : Z_NO_FLUSH);
+    if (result != Z_OK && result != Z_STREAM_END && result != Z_BUF_ERROR) throw cannotCompress(content);
+    if (stream.avail_out > 0 && result != Z_STREAM_END) continue;
+    sink(std::string_view(out).substr(0, out.size() - stream.avail_out));
+    restart();
+  }
 }
 
 // Four bytes, big-endian, as five digits; a short group is filled with zeros.
@@ -51,17 +74,20 @@ std::string gitBlobId(std::string_view content) {
   return out;
 }
 
-std::string gitLiteral(std::string_view content) {
-  const std::string data = deflated(content);
-  std::string out = "literal " + std::to_string(content.size()) + "\n";
-  for (size_t at = 0; at < data.size(); at += kLineBytes) {
-    const std::string_view line = std::string_view(data).substr(at, kLineBytes);
-    // The line's length: A to Z for 1 to 26, a to z for 27 to 52.
-    out += static_cast<char>(line.size() <= 26 ? 'A' + line.size() - 1 : 'a' + line.size() - 27);
-    for (size_t i = 0; i < line.size(); i += 4) appendGroup(out, line.substr(i, 4));
-    out += '\n';
-  }
-  return out + "\n";
+void writeGitLiteral(std::string_view content, const std::function<void(std::string_view)>& sink) {
+  sink("literal " + std::to_string(content.size()) + "\n");
+  deflated(content, [&](std::string_view data) {
+    std::string out;
+    for (size_t at = 0; at < data.size(); at += kLineBytes) {
+      const std::string_view line = data.substr(at, kLineBytes);
+      // The line's length: A to Z for 1 to 26, a to z for 27 to 52.
+      out += static_cast<char>(line.size() <= 26 ? 'A' + line.size() - 1 : 'a' + line.size() - 27);
+      for (size_t i = 0; i < line.size(); i += 4) appendGroup(out, line.substr(i, 4));
+      out += '\n';
+    }
+    sink(out);
+  });
+  sink("\n");
 }
 
 }  // namespace rauha::cli

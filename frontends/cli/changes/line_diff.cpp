@@ -41,9 +41,13 @@ struct Reduced {
 
 class Search final {
  public:
-  Search(Reduced a, Reduced b, std::vector<char>& changedA, std::vector<char>& changedB)
-      : a_(std::move(a)), b_(std::move(b)), changedA_(changedA), changedB_(changedB) {}
-  void run() { compare(0, size(a_), 0, size(b_)); }
+  Search(Reduced a, Reduced b, std::vector<char>& changedA, std::vector<char>& changedB, ptrdiff_t most)
+      : a_(std::move(a)), b_(std::move(b)), changedA_(changedA), changedB_(changedB), most_(most) {}
+  // Returns its steps.
+  ptrdiff_t run() {
+    compare(0, size(a_), 0, size(b_));
+    return steps_;
+  }
 
  private:
   struct Point {
@@ -94,7 +98,7 @@ class Search final {
       // Diagonals outside of the box hold nothing; what they would have is kNone since the line above.
       const ptrdiff_t low = d <= m ? -d : -m + ((d - m) & 1), high = d <= n ? d : n - ((d - n) & 1);
       steps_ += high - low + 2;
-      if (steps_ > kMaxSteps) return {};
+      if (steps_ > most_) return {};
       for (ptrdiff_t k = low; k <= high; k += 2) {
         ptrdiff_t x = start(forward_, k, d, n, m);
         while (x >= 0 && x < n && x - k < m && same(aBegin + x, bBegin + x - k)) ++x, ++steps_;
@@ -126,6 +130,7 @@ class Search final {
   Reduced a_, b_;
   std::vector<char>&changedA_, &changedB_;
   std::vector<ptrdiff_t> forward_, backward_;
+  const ptrdiff_t most_;
   ptrdiff_t steps_ = 0;
 };
 
@@ -172,7 +177,8 @@ std::vector<std::string_view> splitLines(std::string_view text) {
   return out;
 }
 
-std::vector<LineBlock> diffLines(const std::vector<std::string_view>& oldLines, const std::vector<std::string_view>& newLines) {
+std::vector<LineBlock> diffLines(const std::vector<std::string_view>& oldLines, const std::vector<std::string_view>& newLines,
+                                 LineWork& work) {
   size_t head = 0, oldEnd = oldLines.size(), newEnd = newLines.size();
   while (head < oldEnd && head < newEnd && oldLines[head] == newLines[head]) ++head;
   while (oldEnd > head && newEnd > head && oldLines[oldEnd - 1] == newLines[newEnd - 1]) --oldEnd, --newEnd;
@@ -185,7 +191,9 @@ std::vector<LineBlock> diffLines(const std::vector<std::string_view>& oldLines, 
     std::vector<char> inA(sides.a.size() + sides.b.size()), inB(inA.size());
     for (const Id id : sides.a) inA[id] = 1;
     for (const Id id : sides.b) inB[id] = 1;
-    Search(reduce(sides.a, inB, changedA, head), reduce(sides.b, inA, changedB, head), changedA, changedB).run();
+    work.steps -= Search(reduce(sides.a, inB, changedA, head), reduce(sides.b, inA, changedB, head), changedA, changedB,
+                         std::min(kMaxSteps, work.steps))
+                      .run();
   } else {
     std::fill(changedA.begin() + static_cast<ptrdiff_t>(head), changedA.begin() + static_cast<ptrdiff_t>(oldEnd), 1);
     std::fill(changedB.begin() + static_cast<ptrdiff_t>(head), changedB.begin() + static_cast<ptrdiff_t>(newEnd), 1);

@@ -5,7 +5,8 @@
 // common, which any task can write, cost it some 10^10 steps. Here lines that the other side does not have are set aside first, and a
 // region whose search goes over the bound is reported as replaced: a correct difference, only a coarser one.
 //
-// Pure; any thread. Memory: some 40 bytes a line.
+// Pure; any thread. Memory: some 50 bytes a line, which is why the number of lines has a bound too: a file of 32 MiB can have as many
+// million.
 
 #include <cstddef>
 #include <string_view>
@@ -21,7 +22,17 @@ struct LineBlock {
   size_t oldBegin = 0, oldEnd = 0, newBegin = 0, newEnd = 0;
 };
 
-// In order, with at least one equal line between two blocks.
-std::vector<LineBlock> diffLines(const std::vector<std::string_view>& oldLines, const std::vector<std::string_view>& newLines);
+// Lines of both sides, without equal ones at the start and the end, that are worth a table; beyond it a file counts as replaced.
+constexpr size_t kComparedLines = 1'000'000;
+
+// What one call of a program may spend on comparing, all files together: some ten seconds. Files then count as replaced.
+struct LineWork {
+  size_t lines = 10'000'000;
+  ptrdiff_t steps = 1'000'000'000;
+};
+
+// In order, with at least one equal line between two blocks. Takes its steps from `work`.
+std::vector<LineBlock> diffLines(const std::vector<std::string_view>& oldLines, const std::vector<std::string_view>& newLines,
+                                 LineWork& work);
 
 }  // namespace rauha::cli

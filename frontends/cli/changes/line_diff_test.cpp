@@ -16,7 +16,8 @@ size_t check(const std::string& before, const std::string& after) {
   const Lines a = splitLines(before), b = splitLines(after);
   std::string rebuilt;
   size_t at = 0, other = 0, changed = 0;
-  for (const auto& block : diffLines(a, b)) {
+  LineWork work;
+  for (const auto& block : diffLines(a, b, work)) {
     EXPECT_GE(block.oldBegin, at);
     EXPECT_EQ(block.oldBegin - at, block.newBegin - other) << "equal runs have one length";
     for (; at < block.oldBegin; ++at, ++other) {

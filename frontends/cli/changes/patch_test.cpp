@@ -134,6 +134,47 @@ TEST_F(Patch, names) {
   expectRoundTrip(std::string(255, 'n'), "", Side{}, file("1\n"));
 }
 
+// Lines that a table would be too much for: still a patch that git takes, both ways.
+TEST_F(Patch, moreLinesThanAreCompared) {
+  const std::string lines(kComparedLines / 2 + 10, '\n');
+  const Side before = file("a\nb\nc\nd\n" + lines + "e\nf\ng\nh\n"), after = file("a\nb\nc\nd\nx\n" + lines + "y\ne\nf\ng\nh\n");
+  const std::string text = patchOf("f", "", before, after, BinaryForm::literal);
+  EXPECT_EQ(text.substr(text.find("@@"), 40),
+            "@@ -2," + std::to_string(lines.size() + 6) + " +2," + std::to_string(lines.size() + 8) + " @@\n b\n c\n d\n-\n-\n-")
+      << "one hunk with what is around it";
+  expectRoundTrip("f", "", before, after);
+  expectRoundTrip("f", "", file(lines), file("x\n" + lines + "y"));
+  LineWork work;
+  EXPECT_EQ(countLines(file(lines), file(lines + lines), work).added, lines.size()) << "what only one side has needs no table";
+  EXPECT_EQ(work.lines, LineWork().lines);
+}
+
+// A call's share of lines and steps is used up by some files; the others are still right.
+TEST_F(Patch, workIsForAllFilesTogether) {
+  LineWork work{8, 1'000'000};
+  const Side before = file("1\n2\n3\n"), after = file("0\n1\n2\n4\n");
+  const auto text = [&](const Side& old, const Side& now) {
+    std::string out;
+    writePatch("f", "", old, now, BinaryForm::literal, work, [&](std::string_view lines) { out += lines; });
+    return out.substr(out.find("@@"));
+  };
+  EXPECT_EQ(text(before, after), "@@ -1,3 +1,4 @@\n+0\n 1\n 2\n-3\n+4\n");
+  EXPECT_EQ(text(before, after), "@@ -1,3 +1,4 @@\n-1\n-2\n-3\n+0\n+1\n+2\n+4\n");
+  work = {100, 0};
+  EXPECT_EQ(text(file("a\nb\n"), file("b\na\n")), "@@ -1,2 +1,2 @@\n-a\n-b\n+b\n+a\n");
+}
+
+// Near the ends, where the context is short and lines may have no break.
+TEST_F(Patch, whatLiesBetweenEqualEnds) {
+  for (const std::string head : {"", "a\n", "a\nb\nc\nd\n"})
+    for (const std::string tail : {"", "z", "x\ny\nz\nz\n", "x\nz"}) {
+      expectRoundTrip("f", "", file(head + tail), file(head + "new\n" + tail));
+      expectRoundTrip("f", "", file(head + "old\n" + tail), file(head + tail));
+      expectRoundTrip("f", "", file(head + "1\n2\n" + tail), file(head + "2\n3\n" + tail));
+      expectRoundTrip("f", "", file(head + "1" + tail), file(head + "2" + tail));
+    }
+}
+
 TEST_F(Patch, randomTexts) {
   std::mt19937 random(11);  // NOLINT(cert-msc32-c,cert-msc51-cpp): the same inputs each time
   for (int round = 0; round < 40; ++round) {

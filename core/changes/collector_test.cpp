@@ -740,6 +740,48 @@ TEST_F(HostTreeTest, ChangesOfTheHostAreFound) {
   EXPECT_EQ(at(set, "vanishes").kind, Kind::added);
 }
 
+// `mv` touches nothing in the directory that it moves.
+TEST_F(HostTreeTest, WhatCameWithADirectoryIsNotTheTasks) {
+  makeDirectories(base_ + "/src");
+  makeDirectories(base_ + "/thesis/deep");
+  makeDirectories(base_ + "/other");
+  for (const auto name : {"src/old", "thesis/deep/text", "other/s", "other/t"}) write(base_ + "/" + name, std::string("content of ") + name);
+  for (const auto name : {"src/s", "src/t"}) write(base_ + "/" + name, "s");
+  start();
+  const auto moved = after([&] {
+    removeAll(merged_ + "/src");
+    ASSERT_TRUE(succeeded(rename((base_ + "/thesis").c_str(), (base_ + "/src/thesis").c_str())));
+    makeDirectories(merged_ + "/src");
+    write(merged_ + "/src/n", "new");
+  });
+  EXPECT_TRUE(at(moved, "src/thesis/deep/text").hostChanged);
+  start();
+  const auto replaced = after([&] {
+    write(merged_ + "/src/s", "ss");
+    unlink((merged_ + "/src/t").c_str());
+    ASSERT_TRUE(succeeded(rename((base_ + "/src").c_str(), (base_ + "/away").c_str())));
+    ASSERT_TRUE(succeeded(rename((base_ + "/other").c_str(), (base_ + "/src").c_str())));
+  });
+  EXPECT_TRUE(at(replaced, "src/s").hostChanged);
+  EXPECT_TRUE(at(replaced, "src/t").hostChanged);
+}
+
+TEST_F(HostTreeTest, ADirectoryThatOnlyGotMoreIsTheSame) {
+  makeDirectories(base_ + "/src/deep");
+  for (const auto name : {"src/edited", "src/gone", "src/deep/edited", "src/hosts"}) write(base_ + "/" + name, name);
+  start();
+  const auto set = after([&] {
+    write(merged_ + "/src/edited", "ss");
+    write(merged_ + "/src/deep/edited", "ss");
+    unlink((merged_ + "/src/gone").c_str());
+    write(base_ + "/src/new", "of the host");
+    write(base_ + "/src/deep/new", "of the host");
+    ASSERT_TRUE(succeeded(rename((base_ + "/src/new").c_str(), (base_ + "/src/hosts").c_str())));
+  });
+  EXPECT_EQ(set.hostTree, HostTree::changed);
+  for (const auto name : {"src/edited", "src/deep/edited", "src/gone"}) EXPECT_FALSE(at(set, name).hostChanged) << name;
+}
+
 // What is renamed and changed bears the mark of the host's file that it was copied from, as one does whose host's file vanished.
 TEST_F(HostTreeTest, ARenameOfTheTasksIsNoChangeOfTheHost) {
   write(base_ + "/a", "1");

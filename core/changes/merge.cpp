@@ -44,7 +44,7 @@ Merge::Merge(const Input& input, int base, int upper, int predecessor, KnownCont
 
 void Merge::run(UniqueFd layer) {
   LayerDirectory top(writer_, std::move(layer));
-  Frame frame{"", 1, base_, upper_, predecessor_, true, top};
+  Frame frame{"", 1, base_, upper_, predecessor_, true, false, top};
   directory(frame);
 }
 
@@ -202,7 +202,10 @@ void Merge::directoryEntry(Frame& frame, const std::string& name, const LayerEnt
   const bool overDirectory = base && S_ISDIR(base->st_mode);
   change.kind = !base ? Kind::added : overDirectory ? Kind::modified : Kind::typeChanged;
   if (base) change.fields = static_cast<uint8_t>(differing(change.before, change.after) | (overDirectory ? 0 : kType));
-  change.hostChanged = base && changedSince(change.before.ctimeNs, input_.startedNs);
+  change.hostChanged = base && hostChanged(change.before, frame.moved);
+  // Whatever changed in it on the host has its own time, unless it came with the directory. That the task wrote below the very directory
+  // that is there now is known by the mark of the kernel; a predecessor's layer has no such marks.
+  const bool mayHaveMoved = change.hostChanged && overDirectory && top.fromUpper && !below;
 
   const Keep keep = keepOf(top);
   LayerDirectory kept(writer_, frame.kept, name, keep);
@@ -220,7 +223,8 @@ void Merge::directoryEntry(Frame& frame, const std::string& name, const LayerEnt
     const bool opaque = top.attributes.opaque, belowIsDirectory = below && below->isDirectory();
     if (!opaque && belowIsDirectory) belowFd = openDirectory(below->directory, name);
     const bool shows = frame.baseShows && !opaque && (!below || (belowIsDirectory && !below->attributes.opaque));
-    Frame inner{path + "/", frame.depth + 1, baseFd.get(), upperFd.get(), belowFd.get(), shows, kept};
+    const bool moved = frame.moved || (mayHaveMoved && !isOrigin(top.attributes.origin, baseFd.get()));
+    Frame inner{path + "/", frame.depth + 1, baseFd.get(), upperFd.get(), belowFd.get(), shows, moved, kept};
     directory(inner);
   }
   kept.finish();
@@ -234,7 +238,7 @@ void Merge::leaf(Frame& frame, const std::string& name, const LayerEntry& top, c
   if (base) change.before = baseState(frame.base, name, *base);
   keepHostsAttributes(top, change);
   if (base) {
-    change.hostChanged = changedSince(change.before.ctimeNs, input_.startedNs);
+    change.hostChanged = hostChanged(change.before, frame.moved);
     change.kind = change.before.type == change.after.type ? Kind::modified : Kind::typeChanged;
     change.fields = differing(change.before, change.after);
     if (change.kind == Kind::typeChanged)
@@ -256,10 +260,7 @@ void Merge::leaf(Frame& frame, const std::string& name, const LayerEntry& top, c
   keepLeaf(frame, name, top, change);
   const bool hidesDirectory = base && S_ISDIR(base->st_mode);
   tally_.add(std::move(change));
-  if (hidesDirectory)
-    if (const UniqueFd inner = openDirectory(frame.base, name))
-      for (const auto& child : names(inner.get()))
-        if (const auto st = lookup(inner.get(), child)) listDeleted(inner.get(), child, path + "/" + child, *st, frame.depth + 1);
+  if (hidesDirectory) listDeletedIn(frame.base, name, path, *base, frame.depth, frame.moved);
 }
 
 void Merge::compareContent(int base, const std::string& name, const LayerEntry& top, Change& change) {
@@ -323,17 +324,20 @@ void Merge::keepRegular(Frame& frame, const std::string& name, const LayerEntry&
 
 void Merge::gone(Frame& frame, const std::string& name, const struct stat& base) {
   writer_.whiteout(frame.kept, name);
-  listDeleted(frame.base, name, frame.prefix + name, base, frame.depth);
+  listDeleted(frame.base, name, frame.prefix + name, base, frame.depth, frame.moved);
 }
 
-void Merge::listDeleted(int directory, const std::string& name, const std::string& path, const struct stat& st, uint32_t depth) {
+bool Merge::hostChanged(const FileState& before, bool moved) const { return moved || changedSince(before.ctimeNs, input_.startedNs); }
+
+void Merge::listDeleted(int directory, const std::string& name, const std::string& path, const struct stat& st, uint32_t depth,
+                        bool moved) {
   checkCancelled();
   if (tooLong(path)) return;
   Change change;
   change.path = path;
   change.kind = Kind::deleted;
   change.before = baseState(directory, name, st);
-  change.hostChanged = changedSince(change.before.ctimeNs, input_.startedNs);
+  change.hostChanged = hostChanged(change.before, moved);
   if (S_ISREG(st.st_mode))
     if (const UniqueFd fd = openRegular(directory, name)) change.binary = isBinary(fd.get());
   tally_.add(std::move(change));
@@ -342,9 +346,16 @@ void Merge::listDeleted(int directory, const std::string& name, const std::strin
     tooDeep_ = true;
     return;
   }
+  listDeletedIn(directory, name, path, st, depth, moved);
+}
+
+// A directory that came from elsewhere brings what is in it along, whose own times tell nothing: what the task deleted was another one.
+void Merge::listDeletedIn(int directory, const std::string& name, const std::string& path, const struct stat& st, uint32_t depth,
+                          bool moved) {
+  moved = moved || changedSince(nanoseconds(st.st_ctim), input_.startedNs);
   if (const UniqueFd inner = openDirectory(directory, name))
     for (const auto& child : names(inner.get()))
-      if (const auto entry = lookup(inner.get(), child)) listDeleted(inner.get(), child, path + "/" + child, *entry, depth + 1);
+      if (const auto entry = lookup(inner.get(), child)) listDeleted(inner.get(), child, path + "/" + child, *entry, depth + 1, moved);
 }
 
 FileState Merge::baseState(int directory, const std::string& name, const struct stat& st) {

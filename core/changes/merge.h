@@ -50,6 +50,7 @@ class Merge final {
     uint32_t depth;
     int base, upper, predecessor;
     bool baseShows;  // what no layer mentions is the base's; false: a layer hides the base's directory
+    bool moved;      // the base's directory, or one above it, may not be the one that the task saw
     LayerDirectory& kept;
   };
 
@@ -68,8 +69,10 @@ class Merge final {
   void keepLeaf(Frame& frame, const std::string& name, const LayerEntry& top, Change& change);
   void keepRegular(Frame& frame, const std::string& name, const LayerEntry& top, Change& change);
   void gone(Frame& frame, const std::string& name, const struct stat& base);
-  // Lists what the base has at `name` as deleted, with everything below.
-  void listDeleted(int directory, const std::string& name, const std::string& path, const struct stat& st, uint32_t depth);
+  // Lists what the base has at `name` as deleted, with everything below. moved: as in Frame.
+  void listDeleted(int directory, const std::string& name, const std::string& path, const struct stat& st, uint32_t depth, bool moved);
+  void listDeletedIn(int directory, const std::string& name, const std::string& path, const struct stat& st, uint32_t depth, bool moved);
+  bool hostChanged(const FileState& before, bool moved) const;
 
   FileState baseState(int directory, const std::string& name, const struct stat& st);
   FileState layerState(const LayerEntry& entry, const std::string& name);

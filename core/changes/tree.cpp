@@ -109,6 +109,7 @@ void readOverlay(Attributes& out, const std::string& key, const std::string& con
     out.whiteout = true;
   } else if (name == "origin") {
     out.copiedUp = true;
+    out.origin = content;
   } else if (name != "impure" && name != "nlink" && name != "uuid" && name != "protattr") {
     out.notUnderstood = key;
   }
@@ -200,6 +201,19 @@ Attributes readAttributes(int directory, const std::string& name, const struct s
   std::sort(out.visible.begin(), out.visible.end());
   std::sort(out.acls.begin(), out.acls.end());
   return out;
+}
+
+bool isOrigin(const std::string& origin, int directory) {
+  // version, magic, length, flags, type, the file system's UUID; then the handle as the file system made it
+  constexpr size_t kMagicAt = 1, kTypeAt = 4, kHandleAt = 21;
+  if (origin.size() <= kHandleAt || static_cast<unsigned char>(origin[kMagicAt]) != 0xfb) return false;
+  alignas(struct file_handle) char bytes[sizeof(struct file_handle) + MAX_HANDLE_SZ] = {};
+  auto* handle = reinterpret_cast<struct file_handle*>(bytes);
+  handle->handle_bytes = MAX_HANDLE_SZ;
+  int mount = 0;
+  if (name_to_handle_at(directory, "", handle, &mount, AT_EMPTY_PATH) != 0) return false;
+  const std::string_view own(bytes + sizeof(struct file_handle), handle->handle_bytes);
+  return handle->handle_type == static_cast<unsigned char>(origin[kTypeAt]) && std::string_view(origin).substr(kHandleAt) == own;
 }
 
 void removeTree(int directory, const std::string& name) {

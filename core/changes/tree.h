@@ -24,6 +24,7 @@ struct Attributes {
   // Of overlayfs, trusted.overlay.…:
   bool whiteout = false, opaque = false;
   bool copiedUp = false;      // "origin": was made from a file of the lower layer
+  std::string origin;         // … from which one: overlayfs's struct ovl_fb
   std::string notUnderstood;  // an attribute or a value that would be read wrongly
 };
 
@@ -41,6 +42,8 @@ std::string readLink(int directory, const std::string& name);
 // Of regular files and directories; others have none that matter. capabilityRoot: a file capability that is bound to this user
 // namespace's root is read as one that is bound to none.
 Attributes readAttributes(int directory, const std::string& name, const struct stat& st, uint32_t capabilityRoot);
+// Is this directory the one that such an origin names? False also where its file system cannot tell.
+bool isOrigin(const std::string& origin, int directory);
 // "" names the directory itself. Errors with `name` say so. Removes whatever `name` is, with everything below.
 void removeTree(int directory, const std::string& name);
 

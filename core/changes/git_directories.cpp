@@ -12,6 +12,7 @@
 
 #include "core/base/ascii_case.h"
 #include "core/base/fd.h"
+#include "core/changes/git_objects.h"
 #include "core/changes/tree.h"
 
 namespace rauha::changes {
@@ -48,7 +49,7 @@ std::string joined(std::string_view directory, std::string_view name) {
 
 class Finder final {
  public:
-  Finder(const std::vector<Change>& changes, int base) : base_(base) {
+  Finder(const std::vector<Change>& changes, int base, int layer) : base_(base), objects_(layer) {
     for (const auto& change : changes) {
       if (change.after.type != FileType::none) there_.insert(change.path);
       if (change.kind == Kind::deleted) gone_.insert(change.path);
@@ -57,18 +58,47 @@ class Finder final {
   }
 
   std::string_view reason(const Change& change) {
-    if (change.after.type == FileType::none || (change.kind == Kind::modified && change.fields == kMtime)) return {};
-    const std::string_view path = change.path;
+    if (change.kind == Kind::modified && change.fields == kMtime) return {};
+    if (change.kind == Kind::renamed && isObject(change.from)) return "git object removed";
+    return byPlace(change, change.path);
+  }
+
+ private:
+  // What its place makes of it: the directories that it stands in, from the top.
+  std::string_view byPlace(const Change& change, std::string_view path) {
+    bool inGit = false;  // below ".git", whose files protectedReason knows by their names
     for (size_t at = 0; at < path.size();) {
+      const auto directory = path.substr(0, at == 0 ? 0 : at - 1), inner = path.substr(at);
+      const bool isNamed = isGitName(directory.substr(directory.rfind('/') + 1));
+      if (const auto object = objectOf(inner); !object.empty() && (isNamed || isRepository(directory)))
+        if (const auto found = objects_.reason(change, object); !found.empty()) return found;
+      if (change.after.type != FileType::none && !inGit && !isNamed)
+        if (const auto found = reasonOf(inner); !found.empty() && isRepository(directory)) return found;
       const size_t slash = std::min(path.find('/', at), path.size());
-      if (path.substr(at, slash - at).ends_with(".git")) return {};
-      if (const auto found = reasonOf(path.substr(at)); !found.empty() && isRepository(path.substr(0, at == 0 ? 0 : at - 1))) return found;
+      inGit = inGit || sameButCase(path.substr(at, slash - at), ".git");
       at = slash + 1;
     }
     return {};
   }
 
- private:
+  static bool isGitName(std::string_view name) { return name.size() >= 4 && sameButCase(name.substr(name.size() - 4), ".git"); }
+
+  // "objects/x" -> "x"; else empty.
+  static std::string_view objectOf(std::string_view inner) {
+    constexpr std::string_view objects = "objects/";
+    return inner.size() > objects.size() && sameButCase(inner.substr(0, objects.size()), objects) ? inner.substr(objects.size())
+                                                                                                    : std::string_view();
+  }
+
+  bool isObject(std::string_view path) {
+    for (size_t at = 0; at < path.size(); at = std::min(path.find('/', at), path.size()) + 1) {
+      const auto directory = path.substr(0, at == 0 ? 0 : at - 1);
+      if (!objectOf(path.substr(at)).empty() && (isGitName(directory.substr(directory.rfind('/') + 1)) || isRepository(directory)))
+        return true;
+    }
+    return false;
+  }
+
   bool isRepository(std::string_view directory) {
     const auto [known, isNew] = repositories_.try_emplace(std::string(directory), false);
     if (isNew)
@@ -87,6 +117,7 @@ class Finder final {
   }
 
   const int base_;
+  ObjectCheck objects_;
   std::unordered_set<std::string_view> gone_, there_;
   std::unordered_map<std::string, bool> repositories_;
 };
@@ -127,9 +158,9 @@ std::string beneath(std::string_view value) {
 
 }  // namespace
 
-std::vector<std::pair<size_t, std::string_view>> gitDirectoryChanges(const std::vector<Change>& changes, int base) {
+std::vector<std::pair<size_t, std::string_view>> gitDirectoryChanges(const std::vector<Change>& changes, int base, int layer) {
   std::vector<std::pair<size_t, std::string_view>> out;
-  Finder finder(changes, base);
+  Finder finder(changes, base, layer);
   for (size_t i = 0; i < changes.size(); ++i)
     if (const auto reason = finder.reason(changes[i]); !reason.empty()) out.emplace_back(i, reason);
   return out;

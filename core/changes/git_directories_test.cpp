@@ -29,7 +29,7 @@ class GitDirectories : public OverlayTest {
   }
   std::map<std::string, std::string> found() {
     std::map<std::string, std::string> out;
-    for (const auto& [index, reason] : gitDirectoryChanges(changes_, openTop(base_).get())) out[changes_[index].path] = reason;
+    for (const auto& [index, reason] : gitDirectoryChanges(changes_, openTop(base_).get(), openTop(base_).get())) out[changes_[index].path] = reason;
     return out;
   }
   std::string hooksPath(const std::string& config) {

@@ -10,18 +10,6 @@ namespace {
 constexpr std::string_view kIndex = ".git/index", kObjects = ".git/objects", kLogs = ".git/logs";
 constexpr std::string_view kFiles[] = {".coverage", ".eslintcache", ".DS_Store"};
 
-// The index of a repository, a submodule or a worktree: git refreshes what it knows about the files' times at every look.
-bool isGitIndex(std::string_view path) noexcept {
-  const size_t slash = path.rfind('/');
-  if (slash == std::string_view::npos || path.substr(slash + 1) != "index") return false;
-  const std::string_view directory = path.substr(0, slash);
-  if (directory == ".git" || directory.ends_with("/.git")) return true;
-  const size_t git = directory.starts_with(".git/") ? 0 : directory.find("/.git/");
-  if (git == std::string_view::npos) return false;
-  const std::string_view inner = directory.substr(git == 0 ? 5 : git + 6);
-  return inner.starts_with("modules/") || inner.starts_with("worktrees/");
-}
-
 // What git stores beside what it means by it: the references say which commit it is.
 std::string_view gitStore(std::string_view path) noexcept {
   for (size_t git = 0; git < path.size(); ++git) {
@@ -37,6 +25,17 @@ std::string_view gitStore(std::string_view path) noexcept {
 }
 
 }  // namespace
+
+bool isGitIndex(std::string_view path) noexcept {
+  const size_t slash = path.rfind('/');
+  if (slash == std::string_view::npos || path.substr(slash + 1) != "index") return false;
+  const std::string_view directory = path.substr(0, slash);
+  if (directory == ".git" || directory.ends_with("/.git")) return true;
+  const size_t git = directory.starts_with(".git/") ? 0 : directory.find("/.git/");
+  if (git == std::string_view::npos) return false;
+  const std::string_view inner = directory.substr(git == 0 ? 5 : git + 6);
+  return inner.starts_with("modules/") || inner.starts_with("worktrees/");
+}
 
 std::string_view noiseGroup(std::string_view path) noexcept {
   if (isGitIndex(path)) return kIndex;

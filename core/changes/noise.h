@@ -12,4 +12,7 @@ inline constexpr std::string_view kTimes = "times";  // nothing but the modifica
 // path: relative to the repository's top. Empty: no noise by its path.
 std::string_view noiseGroup(std::string_view path) noexcept;
 
+// The index of a repository, a submodule or a worktree: git refreshes what it knows about the files' times at every look.
+bool isGitIndex(std::string_view path) noexcept;
+
 }  // namespace rauha::changes

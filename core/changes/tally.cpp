@@ -2,10 +2,14 @@
 
 #include <sys/stat.h>
 
+#include "core/base/cache_paths.h"
+#include "core/base/fd.h"
 #include "core/base/protected_paths.h"
 #include "core/changes/git_directories.h"
+#include "core/changes/git_index.h"
 #include "core/changes/noise.h"
 #include "core/changes/renames.h"
+#include "core/changes/tree.h"
 
 namespace rauha::changes {
 namespace {
@@ -22,6 +26,14 @@ std::string_view dangerousState(const FileState& s) {
 
 bool newContent(const Change& c) {
   return c.after.type == FileType::regular && (c.kind == Kind::added || c.kind == Kind::typeChanged || (c.fields & kContent) != 0);
+}
+
+// Empty also where it is not there or too large: both are no index.
+std::string readBeneath(int directory, const std::string& path) {
+  const UniqueFd fd = openRegularBeneath(directory, path);
+  struct stat st {};
+  if (!fd || fstat(fd.get(), &st) != 0 || static_cast<uint64_t>(st.st_size) > kMostIndexBytes) return {};
+  return readAll(fd.get(), path, kMostIndexBytes);
 }
 
 bool oldContentGone(const Change& c) {
@@ -41,15 +53,20 @@ uint8_t differing(const FileState& a, const FileState& b) {
   return out;
 }
 
+std::string_view Tally::pathReason(std::string_view path) const {
+  const auto reason = protectedReason(path, patterns_);
+  if (reason.empty() && !hooksPath_.empty() && isAtOrBelow(path, hooksPath_)) return "git hook";
+  return reason;
+}
+
 void Tally::classify(Change& c) const {
   c.noise = c.reason = {};
   if (c.kind == Kind::modified && c.fields == kMtime) {
     c.noise = kTimes;
     return;
   }
-  c.reason = protectedReason(c.path, patterns_);
-  if (c.reason.empty() && c.kind == Kind::renamed) c.reason = protectedReason(c.from, patterns_);
-  if (c.reason.empty() && !hooksPath_.empty() && isAtOrBelow(c.path, hooksPath_)) c.reason = "git hook";
+  c.reason = pathReason(c.path);
+  if (c.reason.empty() && c.kind == Kind::renamed) c.reason = pathReason(c.from);
   if (c.reason.empty()) c.reason = dangerousState(c.after);
   // A link that only changed its owner or time leads where it led.
   const bool leads = c.kind != Kind::modified || (c.fields & kTarget) != 0;
@@ -130,15 +147,31 @@ void Tally::findRenames(int base, uint64_t bytes, uint64_t holeBytes) {
   changes_ = std::move(rest);
 }
 
-void Tally::protectRepositories(int base) {
-  for (const auto& [index, reason] : gitDirectoryChanges(changes_, base)) {
-    Change& change = changes_[index];
-    if (!change.reason.empty()) continue;
-    account(change, false);
-    change.noise = {};
-    change.reason = reason;
-    account(change, true);
-  }
+void Tally::turn(Change& change, std::string_view noise, std::string_view reason) {
+  account(change, false);
+  change.noise = noise;
+  change.reason = reason;
+  account(change, true);
+}
+
+void Tally::protectRepositories(int base, int layer) {
+  for (const auto& [index, reason] : gitDirectoryChanges(changes_, base, layer))
+    if (changes_[index].reason.empty()) turn(changes_[index], {}, reason);
+  for (auto& change : changes_)
+    if (isGitIndex(change.path) && change.reason.empty() && newContent(change)) judgeIndex(change, base, layer);
+}
+
+void Tally::judgeIndex(Change& change, int base, int layer) {
+  const std::string before = change.kind == Kind::modified ? readBeneath(base, change.path) : std::string();
+  const std::string after = readBeneath(layer, change.path);
+  // Of a work tree whose place is known by the index's.
+  constexpr std::string_view kOwn = ".git/index";
+  const std::string top = change.path.ends_with(kOwn) ? change.path.substr(0, change.path.size() - kOwn.size()) : std::string();
+  const auto verdict = changes::judgeIndex(before, after, [&](std::string_view path) {
+    if (const auto reason = pathReason(top + std::string(path)); !reason.empty()) return reason;
+    return cacheGroup(path);
+  });
+  if (!verdict.same || !verdict.reason.empty()) turn(change, {}, verdict.reason);
 }
 
 void Tally::finish(ChangeSet& out) {

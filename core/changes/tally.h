@@ -19,8 +19,9 @@ class Tally final {
   void add(Change change);
   // Turns pairs of the list into renames: the deleted halves leave it.
   void findRenames(int base, uint64_t bytes, uint64_t holeBytes);
-  // Marks what would make git take a directory of the resulting tree for a repository, or steer one that is none by its name.
-  void protectRepositories(int base);
+  // Marks what would make git take a directory of the resulting tree for a repository, or steer one that is none by its name; what is not
+  // harmless in git's stores of objects; and indexes that say something else than before. layer: the kept one, which has the new contents.
+  void protectRepositories(int base, int layer);
   // Moves totals, list and noise groups out.
   void finish(ChangeSet& out);
 
@@ -30,6 +31,10 @@ class Tally final {
 
  private:
   void classify(Change& change) const;
+  std::string_view pathReason(std::string_view path) const;
+  // Another reason and group of noise for one of the list.
+  void turn(Change& change, std::string_view noise, std::string_view reason);
+  void judgeIndex(Change& change, int base, int layer);
   void account(const Change& change, bool add);
 
   const uint64_t limit_, textBytes_;

@@ -12,8 +12,10 @@ struct Rule {
 };
 
 constexpr std::string_view kHook = "git hook", kGitConfig = "git configuration", kAttributes = "git attributes";
+constexpr std::string_view kReplacement = "git object replacement";
 constexpr std::string_view kEditor = "editor settings", kAgent = "agent settings", kCi = "continuous integration";
 constexpr std::string_view kStart = "debugger or interpreter start-up file", kTool = "tool settings";
+constexpr std::string_view kVersions = "version control settings";
 constexpr std::string_view kShell = "shell start-up file", kContainer = "development container";
 
 // Compared with every component: a directory of this name protects what is below it, and a file put in its place is as suspicious.
@@ -28,6 +30,9 @@ constexpr Rule kComponents[] = {
     {".nvimrc", kEditor},
     {".lvimrc", kEditor},
     {".nvim.lua", kEditor},
+    {".gvimrc", kEditor},
+    {"_vimrc", kEditor},
+    {"_gvimrc", kEditor},
     {".helix", kEditor},
     {".ycm_extra_conf.py", kEditor},
     {".dir-locals.el", kEditor},
@@ -43,6 +48,10 @@ constexpr Rule kComponents[] = {
     {".cursorrules", kAgent},
     {".clinerules", kAgent},
     {"claude.md", kAgent},
+    {"claude.local.md", kAgent},
+    {".roo", kAgent},
+    {".roorules", kAgent},
+    {".kiro", kAgent},
     {"agents.md", kAgent},
     {"gemini.md", kAgent},
     {"copilot-instructions.md", kAgent},
@@ -51,14 +60,26 @@ constexpr Rule kComponents[] = {
     {".pdbrc", kStart},
     {".irbrc", kStart},
     {".pryrc", kStart},
+    {".perldb", kStart},
+    {".rprofile", kStart},
+    {".ghci", kStart},
+    {".iex.exs", kStart},
+    {".ocamlinit", kStart},
+    {".octaverc", kStart},
     {".yarnrc", kTool},
     {".yarnrc.yml", kTool},
     {".npmrc", kTool},
     {".cargo", kTool},
     {".bazelrc", kTool},
+    {".pnpmfile.cjs", kTool},
+    {".pylintrc", kTool},
+    {"pylintrc", kTool},
     {".rvmrc", "directory environment"},
     {".mise.toml", "directory environment"},
     {"mise.toml", "directory environment"},
+    {".mise", "directory environment"},
+    {"mise.local.toml", "directory environment"},
+    {".mise.local.toml", "directory environment"},
     {".devcontainer", kContainer},
     {".devcontainer.json", kContainer},
     {".gitlab-ci.yml", kCi},
@@ -78,11 +99,21 @@ constexpr Rule kComponents[] = {
     {"azure-pipelines.yml", kCi},
     {"bitbucket-pipelines.yml", kCi},
     {"jenkinsfile", kCi},
+    {".build.yml", kCi},
+    {".builds", kCi},
+    {".tekton", kCi},
     {".husky", kHook},
     {".githooks", kHook},
     {".pre-commit-config.yaml", kHook},
     {"lefthook.yml", kHook},
     {".lefthook.yml", kHook},
+    {"lefthook.yaml", kHook},
+    {".lefthook.yaml", kHook},
+    {"lefthook-local.yml", kHook},
+    {".lefthook-local.yml", kHook},
+    {"lefthook-local.yaml", kHook},
+    {".lefthook-local.yaml", kHook},
+    {".lefthook", kHook},
     {".gitmodules", "git submodules"},
     {".gitattributes", kAttributes},
     {".gitconfig", kGitConfig},
@@ -100,18 +131,26 @@ constexpr Rule kComponents[] = {
     {".ssh", kShell},
 };
 
-// Two components in a row.
+// A name in a directory, which may have two components itself.
 constexpr struct {
   std::string_view parent, name, reason;
 } kPairs[] = {
-    {".github", "workflows", kCi},  {".github", "actions", kCi},  {".gitea", "workflows", kCi}, {".gitea", "actions", kCi},
-    {".forgejo", "workflows", kCi}, {".forgejo", "actions", kCi}, {".gitlab", "ci", kCi},
+    {".github", "workflows", kCi},   {".github", "actions", kCi},       {".gitea", "workflows", kCi},
+    {".gitea", "actions", kCi},      {".forgejo", "workflows", kCi},    {".forgejo", "actions", kCi},
+    {".gitlab", "ci", kCi},          {".mvn", "extensions.xml", kTool}, {".mvn", "jvm.config", kTool},
+    {".mvn", "maven.config", kTool}, {".mvn", "wrapper", kTool},        {".yarn", "plugins", kTool},
+    {".yarn", "releases", kTool},    {".hg", "hgrc", kVersions},        {".jj/repo", "config.toml", kVersions},
 };
 
 constexpr std::string_view kEditorSuffixes[] = {".code-workspace", ".sublime-project"};
 
 bool endsWith(std::string_view text, std::string_view suffix) noexcept {
   return text.size() >= suffix.size() && sameButCase(text.substr(text.size() - suffix.size()), suffix);
+}
+
+// Are these the path's last components?
+bool isAtEnd(std::string_view path, std::string_view components) noexcept {
+  return endsWith(path, components) && (path.size() == components.size() || path[path.size() - components.size() - 1] == '/');
 }
 
 // The first component, taken off the path.
@@ -122,27 +161,11 @@ std::string_view take(std::string_view& path) noexcept {
   return out;
 }
 
-// What lies in a git directory. `inner` is relative to it.
-std::string_view gitReason(std::string_view inner) noexcept {
-  if (inner.empty()) return kGitConfig;  // the directory itself, or a file or link in its place: it says where the repository's data is
-  bool nested = false;                   // below modules/ and worktrees/, whose names may have several components
-  std::string_view previous;
-  while (!inner.empty()) {
-    const std::string_view name = take(inner);
-    const bool last = inner.empty();
-    if (sameButCase(name, "hooks")) return kHook;
-    if (last && (sameButCase(name, "config") || sameButCase(name, "config.worktree") || sameButCase(name, "commondir") ||
-                 sameButCase(name, "gitdir")))
-      return kGitConfig;
-    if (last && sameButCase(previous, "info") && sameButCase(name, "attributes")) return kAttributes;
-    if (sameButCase(name, "rebase-merge") || sameButCase(name, "rebase-apply"))
-      return "git rebase script";  // its "exec" lines run on --continue
-    nested = nested || sameButCase(name, "modules") || sameButCase(name, "worktrees");
-    // Outside of these, only two levels matter: a branch called "hooks" or "config" is no danger.
-    if (!nested && !sameButCase(name, "info")) return {};
-    previous = name;
-  }
-  return {};
+// What git goes on with when it is told to.
+bool isUnderWay(std::string_view name) noexcept {
+  static constexpr std::string_view kHeads[] = {"cherry_pick_head", "revert_head",     "rebase_head",
+                                                "merge_head",       "merge_autostash", "bisect_run"};
+  return std::any_of(std::begin(kHeads), std::end(kHeads), [&](std::string_view head) { return sameButCase(name, head); });
 }
 
 // "*" and "?" within one component. Linear but for the last star, which is all that backtracking needs.
@@ -177,24 +200,56 @@ bool matches(std::string_view pattern, std::string_view path) noexcept {
   return true;
 }
 
+// Has the pattern more components than the path, and do the path's match?
+bool matchesBegin(std::string_view pattern, std::string_view path) noexcept {
+  while (!path.empty())
+    if (pattern.empty() || !glob(take(pattern), take(path))) return false;
+  return !pattern.empty();
+}
+
 }  // namespace
 
+std::string_view gitDirectoryReason(std::string_view inner) noexcept {
+  bool nested = false;  // below modules/ and worktrees/, whose names may have several components
+  std::string_view previous;
+  while (!inner.empty()) {
+    const std::string_view name = take(inner);
+    const bool last = inner.empty();
+    if (sameButCase(name, "hooks")) return kHook;
+    if (last && (sameButCase(name, "config") || sameButCase(name, "config.worktree") || sameButCase(name, "commondir") ||
+                 sameButCase(name, "gitdir")))
+      return kGitConfig;
+    if (last && sameButCase(previous, "info") && sameButCase(name, "attributes")) return kAttributes;
+    if (last && ((sameButCase(previous, "info") && sameButCase(name, "grafts")))) return kReplacement;
+    if (sameButCase(previous, "refs") && sameButCase(name, "replace")) return kReplacement;
+    if (sameButCase(name, "rebase-merge") || sameButCase(name, "rebase-apply") || sameButCase(name, "sequencer"))
+      return "git rebase script";  // its "exec" lines run on --continue
+    if (last && isUnderWay(name)) return "git operation under way";
+    nested = nested || sameButCase(name, "modules") || sameButCase(name, "worktrees");
+    // Outside of these, only two levels matter: a branch called "hooks" or "config" is no danger.
+    if (!nested && !sameButCase(name, "info") && !(previous.empty() && sameButCase(name, "refs"))) return {};
+    previous = name;
+  }
+  return {};
+}
+
 std::string_view protectedReason(std::string_view path) noexcept {
-  std::string_view rest = path, previous;
+  std::string_view rest = path;
   while (!rest.empty()) {
     const std::string_view name = take(rest);
     if (endsWith(name, ".git")) {
-      // "x.git" is a bare repository by custom; the entry itself is nothing special.
-      const bool bare = name.size() > 4;
-      if (const auto reason = bare && rest.empty() ? std::string_view() : gitReason(rest); !reason.empty()) return reason;
+      // The directory itself, or a file or link in its place, says where the repository's data is. "x.git" is a bare repository by custom;
+      // the entry itself is nothing special.
+      if (rest.empty() && name.size() == 4) return kGitConfig;
+      if (const auto reason = gitDirectoryReason(rest); !reason.empty()) return reason;
     }
     for (const auto& rule : kComponents)
       if (sameButCase(name, rule.name)) return rule.reason;
+    const auto at = static_cast<size_t>(name.data() - path.data());
     for (const auto& pair : kPairs)
-      if (sameButCase(previous, pair.parent) && sameButCase(name, pair.name)) return pair.reason;
+      if (sameButCase(name, pair.name) && at > 0 && isAtEnd(path.substr(0, at - 1), pair.parent)) return pair.reason;
     for (const auto suffix : kEditorSuffixes)
       if (endsWith(name, suffix)) return kEditor;
-    previous = name;
   }
   return {};
 }
@@ -203,6 +258,19 @@ std::string_view protectedReason(std::string_view path, std::span<const std::str
   if (const auto reason = protectedReason(path); !reason.empty()) return reason;
   for (const auto& pattern : patterns)
     if (matches(pattern, path)) return "build file";
+  return {};
+}
+
+std::string_view ancestorReason(std::string_view path, std::span<const std::string> patterns) noexcept {
+  for (std::string_view rest = path; !rest.empty();)
+    if (endsWith(take(rest), ".git") && !rest.empty()) return kGitConfig;
+  const std::string_view name = path.substr(path.rfind('/') + 1);
+  for (const auto& pair : kPairs) {
+    const std::string_view first = pair.parent.substr(0, pair.parent.find('/'));
+    if (sameButCase(name, first) || isAtEnd(path, pair.parent)) return pair.reason;
+  }
+  for (const auto& pattern : patterns)
+    if (matchesBegin(pattern, path)) return "build file";
   return {};
 }
 

@@ -51,6 +51,54 @@ TEST(ProtectedPaths, Settings) {
     EXPECT_EQ(protectedReason(path), "") << path;
 }
 
+TEST(ProtectedPaths, WhatGitGoesOnWith) {
+  for (const auto path : {".git/sequencer/todo", ".git/worktrees/w/sequencer/todo", "x.git/rebase-apply/next"})
+    EXPECT_EQ(protectedReason(path), "git rebase script") << path;
+  for (const auto path : {".git/CHERRY_PICK_HEAD", ".git/MERGE_HEAD", ".git/worktrees/w/REVERT_HEAD"})
+    EXPECT_EQ(protectedReason(path), "git operation under way") << path;
+  for (const auto path : {".git/refs/replace/0123", ".git/info/grafts"}) EXPECT_EQ(protectedReason(path), "git object replacement") << path;
+  for (const auto path : {".git/refs/heads/replace", ".git/refs/heads/MERGE_HEAD", ".git/ORIG_HEAD"})
+    EXPECT_EQ(protectedReason(path), "") << path;
+}
+
+TEST(ProtectedPaths, MoreTools) {
+  for (const auto path : {"lefthook.yaml",
+                          "lefthook-local.yml",
+                          ".perldb",
+                          "mise.local.toml",
+                          ".mise/config.toml",
+                          ".hg/hgrc",
+                          ".jj/repo/config.toml",
+                          ".Rprofile",
+                          ".ghci",
+                          ".iex.exs",
+                          ".ocamlinit",
+                          ".octaverc",
+                          ".gvimrc",
+                          "_vimrc",
+                          ".pylintrc",
+                          ".pnpmfile.cjs",
+                          ".yarn/plugins/x.cjs",
+                          "sub/.mvn/extensions.xml",
+                          ".roo/rules",
+                          ".kiro/hooks/x",
+                          "CLAUDE.local.md",
+                          ".build.yml",
+                          ".tekton/push.yaml"})
+    EXPECT_NE(protectedReason(path), "") << path;
+  for (const auto path : {"repo/config.toml", "x.jj/repo/config.toml", ".hg/store", ".yarn/cache/x", ".jj/repo/store/x", "plugins/x"})
+    EXPECT_EQ(protectedReason(path), "") << path;
+}
+
+TEST(ProtectedPaths, WhatStandsAboveOne) {
+  const std::vector<std::string> patterns{"tools/build/run", "*.mk"};
+  for (const auto path :
+       {".github", "sub/.github", ".jj", ".jj/repo", ".git/info", ".git/x", "a/.git/modules/b", "x.git/hooks2", "tools", "tools/build"})
+    EXPECT_NE(ancestorReason(path, patterns), "") << path;
+  for (const auto path : {"github", ".github/x", "repo", "tools/run", "tools/build/run", "x", "x.git", "src/tools"})
+    EXPECT_EQ(ancestorReason(path, patterns), "") << path;
+}
+
 TEST(ProtectedPaths, LinksOutOfTheTree) {
   for (const auto& [path, target] : std::vector<std::pair<const char*, const char*>>{{"out.log", "/root/.bashrc"},
                                                                                      {"cron", "../etc/cron.d"},

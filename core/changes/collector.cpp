@@ -135,7 +135,7 @@ ChangeSet collect(const Input& input) {
   if (mkdirat(input.destination, "layer", 0755) != 0) throwErrno(kClass, "make the kept layer");
 
   LayerWriter writer(input.limits.layerBytes, input.limits.filesAlone);
-  Tally tally(input.limits.changes, input.limits.textBytes, input.protectedPatterns, hooksPathOf(base.get()));
+  Tally tally(input.limits.changes, input.limits.textBytes, input.protectedPatterns, hookPathsOf(base.get()));
   Merge merge(input, base.get(), upper.get(), predecessor.get(), knownOf(predecessor.get()), writer, tally);
   HostLook host(input, base.get());
   if (predecessor || !names(upper.get()).empty()) host.begin();

@@ -745,7 +745,8 @@ TEST_F(HostTreeTest, WhatCameWithADirectoryIsNotTheTasks) {
   makeDirectories(base_ + "/src");
   makeDirectories(base_ + "/thesis/deep");
   makeDirectories(base_ + "/other");
-  for (const auto name : {"src/old", "thesis/deep/text", "other/s", "other/t"}) write(base_ + "/" + name, std::string("content of ") + name);
+  for (const auto name : {"src/old", "thesis/deep/text", "other/s", "other/t"})
+    write(base_ + "/" + name, std::string("content of ") + name);
   for (const auto name : {"src/s", "src/t"}) write(base_ + "/" + name, "s");
   start();
   const auto moved = after([&] {
@@ -836,6 +837,43 @@ TEST_F(CollectorTest, TheHostsHooksPathIsProtected) {
   });
   EXPECT_EQ(at(set, "ci/steps/pre-commit").reason, "git hook");
   EXPECT_EQ(at(set, "ci/other").reason, "");
+}
+
+TEST_F(CollectorTest, ALinkAboveAProtectedPathIsProtected) {
+  input_.protectedPatterns = {"conf/build/rules"};
+  for (const auto name : {".git/hooks", ".git/info", "tools/hooks", "scripts", "conf/build"}) makeDirectories(base_ + "/" + name);
+  write(base_ + "/.git/config", "[core]\n\thooksPath = tools/hooks\n");
+  write(base_ + "/scripts/pre-push.sh", "#!/bin/sh\n");
+  ASSERT_TRUE(succeeded(symlink("../../scripts/pre-push.sh", (base_ + "/tools/hooks/pre-push").c_str())));
+  const auto set = after([&] {
+    for (const auto name : {"t2/hooks", "plain"}) makeDirectories(merged_ + "/" + name);
+    write(merged_ + "/scripts/pre-push.sh", "#!/bin/sh\nrun\n");
+    for (const auto name : {"tools", ".git/info", "conf", ".github", "other"}) {
+      if (std::string_view(name) != ".github" && std::string_view(name) != "other") removeAll(merged_ + "/" + name);
+      ASSERT_TRUE(succeeded(symlink("t2", (merged_ + "/" + name).c_str())));
+    }
+  });
+  EXPECT_EQ(at(set, "tools").reason, "git hook");
+  EXPECT_EQ(at(set, "scripts/pre-push.sh").reason, "git hook");
+  EXPECT_NE(at(set, ".git/info").reason, "");
+  EXPECT_EQ(at(set, "conf").reason, "build file");
+  EXPECT_EQ(at(set, ".github").reason, "continuous integration");
+  EXPECT_EQ(at(set, "other").reason, "");
+  EXPECT_EQ(at(set, "t2/hooks").reason, "");
+}
+
+TEST_F(CollectorTest, WhatEverybodyMayWriteIsProtected) {
+  write(base_ + "/old", "x");
+  write(base_ + "/open", "x");
+  chmod((base_ + "/open").c_str(), 0666);
+  const auto set = after([&] {
+    for (const auto name : {"new", "open", "old", "plain"}) write(merged_ + "/" + name, "y");
+    makeDirectories(merged_ + "/directory");
+    for (const auto name : {"new", "old", "directory"}) chmod((merged_ + "/" + name).c_str(), 0777);
+    ASSERT_TRUE(succeeded(symlink("new", (merged_ + "/link").c_str())));
+  });
+  for (const auto name : {"new", "old", "directory"}) EXPECT_EQ(at(set, name).reason, "writable by everybody") << name;
+  for (const auto name : {"open", "plain", "link"}) EXPECT_EQ(at(set, name).reason, "") << name;
 }
 
 TEST_F(HostTreeTest, AQuietHostIsSaidToBe) {

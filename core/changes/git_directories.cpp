@@ -6,42 +6,25 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <iterator>
+#include <optional>
 #include <unordered_map>
 #include <unordered_set>
 
 #include "core/base/ascii_case.h"
 #include "core/base/fd.h"
+#include "core/base/protected_paths.h"
 #include "core/changes/git_objects.h"
 #include "core/changes/tree.h"
 
 namespace rauha::changes {
 namespace {
 
-constexpr size_t kMostConfig = 256 << 10;
+constexpr size_t kMostConfig = 256 << 10, kMostHooks = 256;
 
-struct Name {
-  std::string_view name, reason;
-  bool below;  // what is in it as well
-};
-constexpr Name kNames[] = {
-    {"HEAD", "git repository", false},
-    {"objects", "git repository", false},
-    {"refs", "git repository", false},
-    {"commondir", "git repository", false},
-    {"config", "git configuration", false},
-    {"config.worktree", "git configuration", false},
-    {"hooks", "git hook", true},
-    {"info/attributes", "git attributes", false},
-};
+// What makes a directory a repository.
+bool makesRepository(std::string_view inner) { return inner == "HEAD" || inner == "objects" || inner == "refs" || inner == "commondir"; }
 
-std::string_view reasonOf(std::string_view inner) {
-  for (const auto& known : kNames) {
-    if (inner == known.name) return known.reason;
-    if (known.below && inner.starts_with(known.name) && inner[known.name.size()] == '/') return known.reason;
-  }
-  return {};
-}
+std::string_view reasonOf(std::string_view inner) { return makesRepository(inner) ? "git repository" : gitDirectoryReason(inner); }
 
 std::string joined(std::string_view directory, std::string_view name) {
   return directory.empty() ? std::string(name) : std::string(directory) + "/" + std::string(name);
@@ -66,7 +49,7 @@ class Finder final {
  private:
   // What its place makes of it: the directories that it stands in, from the top.
   std::string_view byPlace(const Change& change, std::string_view path) {
-    bool inGit = false;  // below ".git", whose files protectedReason knows by their names
+    bool inGit = false;  // in one of ".git/modules" or ".git/worktrees", whose files protectedReason knows by their names
     for (size_t at = 0; at < path.size();) {
       const auto directory = path.substr(0, at == 0 ? 0 : at - 1), inner = path.substr(at);
       const bool isNamed = isGitName(directory.substr(directory.rfind('/') + 1));
@@ -75,19 +58,21 @@ class Finder final {
       if (change.after.type != FileType::none && !inGit && !isNamed)
         if (const auto found = reasonOf(inner); !found.empty() && isRepository(directory)) return found;
       const size_t slash = std::min(path.find('/', at), path.size());
-      inGit = inGit || sameButCase(path.substr(at, slash - at), ".git");
+      inGit =
+          inGit || (sameButCase(path.substr(at, slash - at), ".git") && isRepositoryOfGits(path.substr(std::min(slash + 1, path.size()))));
       at = slash + 1;
     }
     return {};
   }
 
+  static bool isRepositoryOfGits(std::string_view inner) { return inner.starts_with("modules/") || inner.starts_with("worktrees/"); }
   static bool isGitName(std::string_view name) { return name.size() >= 4 && sameButCase(name.substr(name.size() - 4), ".git"); }
 
   // "objects/x" -> "x"; else empty.
   static std::string_view objectOf(std::string_view inner) {
     constexpr std::string_view objects = "objects/";
     return inner.size() > objects.size() && sameButCase(inner.substr(0, objects.size()), objects) ? inner.substr(objects.size())
-                                                                                                    : std::string_view();
+                                                                                                  : std::string_view();
   }
 
   bool isObject(std::string_view path) {
@@ -166,13 +151,19 @@ std::vector<std::pair<size_t, std::string_view>> gitDirectoryChanges(const std::
   return out;
 }
 
-std::string hooksPathOf(int base) {
-  const UniqueFd fd = openRegularBeneath(base, ".git/config");
+namespace {
+
+std::string firstOf(int base, const std::string& path, size_t most) {
+  const UniqueFd fd = openRegularBeneath(base, path);
   if (!fd) return {};
-  std::string text(kMostConfig, '\0');
+  std::string text(most, '\0');
   const ssize_t size = pread(fd.get(), text.data(), text.size(), 0);
-  if (size <= 0) return {};
-  text.resize(static_cast<size_t>(size));
+  text.resize(size > 0 ? static_cast<size_t>(size) : 0);
+  return text;
+}
+
+// Of core.hooksPath in this configuration.
+std::string configuredHooks(const std::string& text) {
   std::string found;
   bool core = false;
   for (std::string_view rest = text; !rest.empty();) {
@@ -190,6 +181,93 @@ std::string hooksPathOf(int base) {
       found = beneath(valueOf(line.substr(equals + 1)));
   }
   return found;
+}
+
+// Follows links of the tree, as the kernel would, and notes the places that it comes through.
+class Resolver final {
+ public:
+  Resolver(int base, std::vector<std::string>& places) : base_(base), places_(places) {}
+  // path: relative to the top. Where it ends, beneath the top; nothing: it leads out, or in circles.
+  std::optional<std::string> run(const std::string& path) {
+    std::string at;
+    std::string rest = path;
+    for (int links = 0; !rest.empty();) {
+      const size_t slash = std::min(rest.find('/'), rest.size());
+      const std::string name = rest.substr(0, slash);
+      rest.erase(0, std::min(slash + 1, rest.size()));
+      if (name.empty() || name == ".") continue;
+      if (name == "..") {
+        if (at.empty()) return std::nullopt;
+        at.resize(at.rfind('/') == std::string::npos ? 0 : at.rfind('/'));
+        continue;
+      }
+      const std::string next = joined(at, name), target = linkAt(next);
+      if (target.empty()) {
+        at = next;
+        continue;
+      }
+      places_.push_back(next);
+      if (target.starts_with('/') || ++links > kMostLinks || target.size() + rest.size() > kMostPath) return std::nullopt;
+      rest = rest.empty() ? target : target + "/" + rest;
+    }
+    return at;
+  }
+
+ private:
+  static constexpr int kMostLinks = 40;
+  static constexpr size_t kMostPath = 4096;
+  std::string linkAt(const std::string& path) const {
+    struct open_how how {};
+    how.flags = O_PATH | O_CLOEXEC | O_NOFOLLOW;
+    how.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
+    const UniqueFd fd(static_cast<int>(syscall(SYS_openat2, base_, path.c_str(), &how, sizeof how)));
+    char target[kMostPath];
+    const ssize_t size = fd ? readlinkat(fd.get(), "", target, sizeof target) : -1;
+    return size > 0 ? std::string(target, static_cast<size_t>(size)) : std::string();
+  }
+
+  const int base_;
+  std::vector<std::string>& places_;
+};
+
+// Where the host's repository has its data: ".git" may be a file that names it.
+std::string gitDirectoryOf(int base) {
+  const std::string text = firstOf(base, ".git", kMostConfig);
+  constexpr std::string_view key = "gitdir:";
+  if (!text.starts_with(key)) return ".git";
+  return beneath(trimmed(std::string_view(text).substr(key.size(), text.find('\n') - key.size())));
+}
+
+}  // namespace
+
+std::vector<std::string> hookPathsOf(int base) {
+  std::vector<std::string> out;
+  const std::string git = gitDirectoryOf(base);
+  std::vector<std::string> directories;
+  if (!git.empty()) {
+    const std::string text = firstOf(base, git + "/commondir", kMostConfig);
+    const std::string common(trimmed(std::string_view(text).substr(0, text.find('\n'))));
+    const auto data = common.empty() || common.starts_with('/') ? git : Resolver(base, out).run(joined(git, common)).value_or(git);
+    directories.push_back(joined(data, "hooks"));
+    if (const std::string configured = configuredHooks(firstOf(base, joined(data, "config"), kMostConfig)); !configured.empty())
+      directories.push_back(configured);
+  }
+  for (const auto& directory : directories) {
+    out.push_back(directory);
+    const auto real = Resolver(base, out).run(directory);
+    if (!real || real->empty()) continue;
+    out.push_back(*real);
+    const UniqueFd fd = openDirectoryBeneath(base, *real);
+    if (!fd) continue;
+    auto hooks = names(fd.get());
+    if (hooks.size() > kMostHooks) hooks.resize(kMostHooks);
+    for (const auto& hook : hooks)
+      if (const auto st = lookup(fd.get(), hook); st && S_ISLNK(st->st_mode))
+        if (const auto target = Resolver(base, out).run(joined(*real, hook)); target && !target->empty()) out.push_back(*target);
+  }
+  std::sort(out.begin(), out.end());
+  out.erase(std::unique(out.begin(), out.end()), out.end());
+  return out;
 }
 
 }  // namespace rauha::changes

@@ -13,10 +13,13 @@ namespace rauha::changes {
 
 // The changes that would make a directory of the resulting tree such a repository, or steer one: index in `changes` and a static reason
 // ("git repository", "git configuration", "git hook", "git attributes"). What steers ".git" and "*.git" themselves is not looked at:
-// protectedReason knows it. And what of any repository's objects is not harmless (git_objects.h). base: the host's tree; layer: the kept one.
+// protectedReason knows it. And what of any repository's objects is not harmless (git_objects.h). base: the host's tree; layer: the kept
+// one.
 std::vector<std::pair<size_t, std::string_view>> gitDirectoryChanges(const std::vector<Change>& changes, int base, int layer);
 
-// core.hooksPath of the host's own configuration (.git/config), relative to the top; empty: not set, or not inside of the tree.
-std::string hooksPathOf(int base);
+// Where the host's own repository has its hooks, relative to the top: its directory of them, what core.hooksPath of its configuration
+// names, and what links of either lead to or through. A hook of one's own is often a link to a script of the tree. Only what is inside of
+// the tree.
+std::vector<std::string> hookPathsOf(int base);
 
 }  // namespace rauha::changes

@@ -29,13 +29,21 @@ class GitDirectories : public OverlayTest {
   }
   std::map<std::string, std::string> found() {
     std::map<std::string, std::string> out;
-    for (const auto& [index, reason] : gitDirectoryChanges(changes_, openTop(base_).get(), openTop(base_).get())) out[changes_[index].path] = reason;
+    for (const auto& [index, reason] : gitDirectoryChanges(changes_, openTop(base_).get(), openTop(base_).get()))
+      out[changes_[index].path] = reason;
     return out;
   }
   std::string hooksPath(const std::string& config) {
     makeDirectories(base_ + "/.git");
     write(base_ + "/.git/config", config);
-    return hooksPathOf(openTop(base_).get());
+    return hooks();
+  }
+  // But for git's own directory of them.
+  std::string hooks() {
+    std::string out;
+    for (const auto& path : hookPathsOf(openTop(base_).get()))
+      if (path != ".git/hooks") out += (out.empty() ? "" : " ") + path;
+    return out;
   }
   std::vector<Change> changes_;
 };
@@ -96,6 +104,50 @@ TEST_F(GitDirectories, ALinkOfTheHostIsNotFollowed) {
   ASSERT_EQ(symlink((top_ + "/outside").c_str(), (base_ + "/link").c_str()), 0);
   put("link/config", FileType::regular, Kind::modified);
   EXPECT_TRUE(found().empty());
+}
+
+TEST_F(GitDirectories, OneBelowAName) {
+  for (const auto name : {"HEAD", "objects", "refs", "config"}) add(std::string("docs.git/r/") + name);
+  add("docs.git/HEAD");
+  EXPECT_EQ(found(), (std::map<std::string, std::string>{{"docs.git/r/HEAD", "git repository"},
+                                                         {"docs.git/r/config", "git configuration"},
+                                                         {"docs.git/r/objects", "git repository"},
+                                                         {"docs.git/r/refs", "git repository"}}));
+}
+
+TEST_F(GitDirectories, WhatIsUnderWayInOneOfAnyName) {
+  for (const auto name : {".bare/objects", ".bare/refs", ".bare/rebase-merge"}) makeDirectories(base_ + "/" + name);
+  write(base_ + "/.bare/HEAD", "ref: refs/heads/main\n");
+  for (const auto name : {".bare/rebase-merge/git-rebase-todo", ".bare/sequencer/todo", ".bare/CHERRY_PICK_HEAD",
+                          ".bare/worktrees/w/config.worktree", ".bare/modules/x/hooks/update", ".bare/refs/heads/topic"})
+    add(name);
+  const auto all = found();
+  EXPECT_EQ(all.size(), 5u);
+  EXPECT_FALSE(all.contains(".bare/refs/heads/topic"));
+}
+
+TEST_F(GitDirectories, HooksThatAreLinks) {
+  for (const auto name : {".git/hooks", "scripts", "tools/real"}) makeDirectories(base_ + "/" + name);
+  const auto link = [&](const std::string& target, const std::string& path) {
+    ASSERT_EQ(symlink(target.c_str(), (base_ + "/" + path).c_str()), 0);
+  };
+  link("../../scripts/pre-commit.sh", ".git/hooks/pre-commit");
+  link("../../alias/push", ".git/hooks/pre-push");
+  link("tools/real", "alias");
+  link("/etc/passwd", ".git/hooks/post-merge");
+  link("../../../outside", ".git/hooks/update");
+  link("post-rewrite", ".git/hooks/post-rewrite");
+  EXPECT_EQ(hooks(),
+            ".git/hooks/post-merge .git/hooks/post-rewrite .git/hooks/pre-commit .git/hooks/pre-push .git/hooks/update alias "
+            "scripts/pre-commit.sh tools/real/push");
+}
+
+TEST_F(GitDirectories, HooksOfARepositoryThatAFileNames) {
+  makeDirectories(base_ + "/.bare/worktrees/w");
+  write(base_ + "/.git", "gitdir: ./.bare/worktrees/w\n");
+  write(base_ + "/.bare/worktrees/w/commondir", "../..\n");
+  write(base_ + "/.bare/config", "[core]\n\thooksPath = ours\n");
+  EXPECT_EQ(hooks(), ".bare/hooks ours");
 }
 
 TEST_F(GitDirectories, HooksPath) {

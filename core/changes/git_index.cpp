@@ -229,14 +229,16 @@ class Trees final {
       out.children.push_back(std::move(*child));
     }
     std::sort(out.children.begin(), out.children.end(), [](const Node& a, const Node& b) { return a.name < b.name; });
-    const auto twice = std::adjacent_find(out.children.begin(), out.children.end(), [](const Node& a, const Node& b) { return a.name == b.name; });
+    const auto twice =
+        std::adjacent_find(out.children.begin(), out.children.end(), [](const Node& a, const Node& b) { return a.name == b.name; });
     if (twice != out.children.end()) return std::nullopt;
     return out;
   }
 
   static const Node* childOf(const Node* node, std::string_view name) {
     if (node == nullptr) return nullptr;
-    const auto at = std::lower_bound(node->children.begin(), node->children.end(), name, [](const Node& n, std::string_view v) { return n.name < v; });
+    const auto at =
+        std::lower_bound(node->children.begin(), node->children.end(), name, [](const Node& n, std::string_view v) { return n.name < v; });
     return at != node->children.end() && at->name == name ? &*at : nullptr;
   }
 
@@ -295,7 +297,8 @@ class Trees final {
 
 }  // namespace
 
-IndexVerdict judgeIndex(std::string_view before, std::string_view after, const std::function<std::string_view(std::string_view)>& protection) {
+IndexVerdict judgeIndex(std::string_view before, std::string_view after,
+                        const std::function<std::string_view(std::string_view)>& protection) {
   constexpr std::string_view kNotUnderstood = "git index that is not understood";
   if (before.size() > kMostIndexBytes || after.size() > kMostIndexBytes) return {false, kNotUnderstood};
   const auto now = Index::parse(after);

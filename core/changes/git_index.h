@@ -20,6 +20,7 @@ struct IndexVerdict {
 };
 
 // before: the host's; empty: there is none. protection: why a path is protected that an entry names, or empty.
-IndexVerdict judgeIndex(std::string_view before, std::string_view after, const std::function<std::string_view(std::string_view)>& protection);
+IndexVerdict judgeIndex(std::string_view before, std::string_view after,
+                        const std::function<std::string_view(std::string_view)>& protection);
 
 }  // namespace rauha::changes

@@ -44,7 +44,9 @@ std::string treeId(const std::string& content) {
   return hash.finish();
 }
 
-std::string entry(const std::string& mode, const std::string& name, const std::string& id) { return mode + " " + name + std::string(1, '\0') + id; }
+std::string entry(const std::string& mode, const std::string& name, const std::string& id) {
+  return mode + " " + name + std::string(1, '\0') + id;
+}
 
 std::string_view secret(std::string_view path) { return path.find("secret") != std::string_view::npos ? "because" : ""; }
 
@@ -64,7 +66,8 @@ TEST(GitIndex, WhatItSaysIsCompared) {
     EXPECT_FALSE(judge(before, after).same);
     EXPECT_EQ(judge(before, after).reason, "");
   }
-  for (const auto& after : {index({{"a"}, {"b"}, {"secret", 'x'}}), index({{"a"}, {"b"}}), index({{"a"}, {"b"}, {"more/secret"}, {"secret"}})}) {
+  for (const auto& after :
+       {index({{"a"}, {"b"}, {"secret", 'x'}}), index({{"a"}, {"b"}}), index({{"a"}, {"b"}, {"more/secret"}, {"secret"}})}) {
     EXPECT_FALSE(judge(before, after).same);
     EXPECT_EQ(judge(before, after).reason, "protected path in git's index");
   }
@@ -74,7 +77,8 @@ TEST(GitIndex, WhatItSaysIsCompared) {
 }
 
 TEST(GitIndex, TreesAreThoseOfTheEntries) {
-  const std::string a(kSha1Bytes, 'a'), sub = treeId(entry("100644", "x", a)), root = treeId(entry("40000", "b", sub) + entry("100644", "c", a));
+  const std::string a(kSha1Bytes, 'a'), sub = treeId(entry("100644", "x", a)),
+                                        root = treeId(entry("40000", "b", sub) + entry("100644", "c", a));
   const std::string zero(1, '\0');
   const auto trees = [&](const std::string& rootId, const std::string& subId) {
     return zero + "2 1\n" + rootId + "b" + zero + "1 0\n" + subId;
@@ -92,14 +96,41 @@ TEST(GitIndex, TreesAreThoseOfTheEntries) {
 
 TEST(GitIndex, WhatIsNotUnderstoodIsProtected) {
   const std::string good = index({{"a"}, {"b"}});
-  std::vector<std::string> bad{"", "x", good.substr(0, 60), "DIRX" + good.substr(4), index({{"b"}, {"a"}}), index({{"a"}, {"a"}}), index({{""}}),
-                               index({{"a"}}, {{"link", "shared"}}), index({{"a"}}, {{"EOIE", number(4711, 4)}}),
-                               index({{"a"}}, {{"IEOT", number(1, 4) + number(99, 4) + number(1, 4)}}), good + "x"};
+  std::vector<std::string> bad{"",
+                               "x",
+                               good.substr(0, 60),
+                               "DIRX" + good.substr(4),
+                               index({{"b"}, {"a"}}),
+                               index({{"a"}, {"a"}}),
+                               index({{""}}),
+                               index({{"a"}}, {{"link", "shared"}}),
+                               index({{"a"}}, {{"EOIE", number(4711, 4)}}),
+                               index({{"a"}}, {{"IEOT", number(1, 4) + number(99, 4) + number(1, 4)}}),
+                               good + "x"};
   bad.push_back("DIRC" + number(5, 4) + good.substr(8));
   bad.push_back("DIRC" + number(2, 4) + number(UINT32_MAX, 4) + good.substr(12));
   for (const auto& after : bad) EXPECT_EQ(judge(good, after).reason, "git index that is not understood") << testing::PrintToString(after);
   const std::string own = number(1, 4) + number(12, 4) + number(1, 4);
   EXPECT_EQ(judge(index({{"a"}}), index({{"a"}}, {{"IEOT", own}})).reason, "");
+}
+
+// For the sanitizers, and for the end of it.
+TEST(GitIndex, AnyByteMayBeWrong) {
+  const std::string trees = std::string(1, '\0') + "-1 1\nb" + std::string(1, '\0') + "1 0\n" + std::string(kSha1Bytes, 't');
+  std::string good = index({{"a"}, {"b/secret"}, {"c"}}, {{"TREE", trees}, {"IEOT", number(1, 4) + number(12, 4) + number(3, 4)}});
+  for (const char version : {'\2', '\4'}) {
+    good[7] = version;
+    for (size_t at = 0; at < good.size(); ++at) {
+      for (const int value : {0, 1, 0x2f, 0x7f, 0x80, 0xff}) {
+        std::string bytes = good;
+        bytes[at] = static_cast<char>(value);
+        judge(bytes, good);
+        judge(good, bytes);
+        judge(good, bytes.substr(0, at));
+      }
+    }
+  }
+  EXPECT_EQ(judge("", good.substr(0, 7) + '\2' + good.substr(8)).reason, "protected path in git's index");
 }
 
 TEST(GitIndex, LongerIdsAndNamesInCommon) {

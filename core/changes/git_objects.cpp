@@ -17,7 +17,8 @@ namespace {
 constexpr size_t kChunk = 64 << 10;
 
 bool isHex(std::string_view text) {
-  return std::all_of(text.begin(), text.end(), [](char c) { return (c >= '0' && c <= '9') || (asciiLower(c) >= 'a' && asciiLower(c) <= 'f'); });
+  return std::all_of(text.begin(), text.end(),
+                     [](char c) { return (c >= '0' && c <= '9') || (asciiLower(c) >= 'a' && asciiLower(c) <= 'f'); });
 }
 
 // "ab/cdef…" -> the id in small letters; empty: git does not read it as an object.

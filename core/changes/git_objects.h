@@ -1,7 +1,7 @@
 #pragma once
-// git's store of objects: it names each by the digest of its content and never changes one, so a task that did has put something else under a
-// name that the host trusts: the next checkout writes it. Only new objects that are what their names say are harmless; packs and what points
-// to other stores cannot be checked at such a price. Worker thread.
+// git's store of objects: it names each by the digest of its content and never changes one, so a task that did has put something else under
+// a name that the host trusts: the next checkout writes it. Only new objects that are what their names say are harmless; packs and what
+// points to other stores cannot be checked at such a price. Worker thread.
 
 #include <cstdint>
 #include <string>

@@ -2,6 +2,8 @@
 
 #include <sys/stat.h>
 
+#include <algorithm>
+
 #include "core/base/cache_paths.h"
 #include "core/base/fd.h"
 #include "core/base/protected_paths.h"
@@ -22,6 +24,12 @@ std::string_view dangerousState(const FileState& s) {
   for (const auto& [name, value] : s.xattrs)
     if (name == "security.capability") return "file capability";
   return {};
+}
+
+// Newly so. A link's mode means nothing.
+bool letsEverybodyWrite(const Change& c) {
+  const bool isNew = c.kind != Kind::modified || ((c.fields & kMode) != 0 && (c.before.mode & S_IWOTH) == 0);
+  return isNew && (c.after.mode & S_IWOTH) != 0 && c.after.type != FileType::symlink && c.after.type != FileType::none;
 }
 
 bool newContent(const Change& c) {
@@ -55,8 +63,16 @@ uint8_t differing(const FileState& a, const FileState& b) {
 
 std::string_view Tally::pathReason(std::string_view path) const {
   const auto reason = protectedReason(path, patterns_);
-  if (reason.empty() && !hooksPath_.empty() && isAtOrBelow(path, hooksPath_)) return "git hook";
+  const auto isHook = [&](const std::string& hooks) { return isAtOrBelow(path, hooks); };
+  if (reason.empty() && std::any_of(hookPaths_.begin(), hookPaths_.end(), isHook)) return "git hook";
   return reason;
+}
+
+// Of what moves another place to where protected paths are.
+std::string_view Tally::pathReasonAbove(std::string_view path) const {
+  const auto hasHooks = [&](const std::string& hooks) { return isAtOrBelow(hooks, path); };
+  if (std::any_of(hookPaths_.begin(), hookPaths_.end(), hasHooks)) return "git hook";
+  return ancestorReason(path, patterns_);
 }
 
 void Tally::classify(Change& c) const {
@@ -70,7 +86,10 @@ void Tally::classify(Change& c) const {
   if (c.reason.empty()) c.reason = dangerousState(c.after);
   // A link that only changed its owner or time leads where it led.
   const bool leads = c.kind != Kind::modified || (c.fields & kTarget) != 0;
-  if (c.reason.empty() && leads && c.after.type == FileType::symlink && linkLeavesTree(c.path, c.after.target)) c.reason = kLinkOut;
+  const bool link = leads && c.after.type == FileType::symlink;
+  if (c.reason.empty() && link && linkLeavesTree(c.path, c.after.target)) c.reason = kLinkOut;
+  if (c.reason.empty() && (link || c.kind == Kind::typeChanged)) c.reason = pathReasonAbove(c.path);
+  if (c.reason.empty() && letsEverybodyWrite(c)) c.reason = kWorldWritable;
   // What can run code is never hidden among the noise.
   if (!c.reason.empty()) return;
   const auto group = noiseGroup(c.path);

@@ -6,6 +6,8 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include "core/changes/change.h"
 
@@ -13,9 +15,9 @@ namespace rauha::changes {
 
 class Tally final {
  public:
-  // hooksPath: where the host's own git configuration has the repository's hooks; empty: nowhere special.
-  Tally(uint64_t limit, uint64_t textBytes, std::span<const std::string> protectedPatterns, std::string hooksPath = {})
-      : limit_(limit), textBytes_(textBytes), patterns_(protectedPatterns), hooksPath_(std::move(hooksPath)) {}
+  // hookPaths: where the host's own repository has its hooks (git_directories.h).
+  Tally(uint64_t limit, uint64_t textBytes, std::span<const std::string> protectedPatterns, std::vector<std::string> hookPaths = {})
+      : limit_(limit), textBytes_(textBytes), patterns_(protectedPatterns), hookPaths_(std::move(hookPaths)) {}
   void add(Change change);
   // Turns pairs of the list into renames: the deleted halves leave it.
   void findRenames(int base, uint64_t bytes, uint64_t holeBytes);
@@ -32,6 +34,7 @@ class Tally final {
  private:
   void classify(Change& change) const;
   std::string_view pathReason(std::string_view path) const;
+  std::string_view pathReasonAbove(std::string_view path) const;
   // Another reason and group of noise for one of the list.
   void turn(Change& change, std::string_view noise, std::string_view reason);
   void judgeIndex(Change& change, int base, int layer);
@@ -40,7 +43,7 @@ class Tally final {
   const uint64_t limit_, textBytes_;
   uint64_t textUsed_ = 0;
   const std::span<const std::string> patterns_;
-  const std::string hooksPath_;
+  const std::vector<std::string> hookPaths_;
   std::vector<Change> changes_;
   Totals totals_;
   std::map<std::string_view, NoiseGroup> noise_;

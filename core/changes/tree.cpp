@@ -172,6 +172,13 @@ UniqueFd openRegularBeneath(int directory, const std::string& path) {
   return fd;
 }
 
+UniqueFd openDirectoryBeneath(int directory, const std::string& path) {
+  struct open_how how {};
+  how.flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
+  how.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
+  return UniqueFd(static_cast<int>(syscall(SYS_openat2, directory, path.c_str(), &how, sizeof how)));
+}
+
 std::string readLink(int directory, const std::string& name) {
   std::string out(4097, '\0');
   const ssize_t n = readlinkat(directory, name.c_str(), out.data(), out.size());

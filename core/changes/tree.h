@@ -38,6 +38,8 @@ UniqueFd openDirectory(int directory, const std::string& name);
 UniqueFd openRegular(int directory, const std::string& name);
 // As openRegular for a path of several components beneath the directory, through no link. Empty also when it is too long.
 UniqueFd openRegularBeneath(int directory, const std::string& path);
+// … for a directory.
+UniqueFd openDirectoryBeneath(int directory, const std::string& path);
 std::string readLink(int directory, const std::string& name);
 // Of regular files and directories; others have none that matter. capabilityRoot: a file capability that is bound to this user
 // namespace's root is read as one that is bound to none.

@@ -190,11 +190,11 @@ def test_hard_links_into_the_tree_are_cut(rauha, repo, tmp_path):
     os.link(repo / "README", outside)
     os.link(repo / "src" / "mod.py", tmp_path / "outside.py")
     before = (outside.read_text(), outside.stat().st_mode, outside.stat().st_mtime_ns)
-    identifier = task(rauha, repo, python("import os; open('README', 'a').write('task'); os.chmod('src/mod.py', 0o777); os.setxattr('src/mod.py', 'user.x', b'1')"))["task_id"]
+    identifier = task(rauha, repo, python("import os; open('README', 'a').write('task'); os.chmod('src/mod.py', 0o775); os.setxattr('src/mod.py', 'user.x', b'1')"))["task_id"]
     apply(rauha, identifier)
     assert (outside.read_text(), outside.stat().st_mode, outside.stat().st_mtime_ns) == before
     assert stat.S_IMODE((tmp_path / "outside.py").stat().st_mode) == 0o644 and os.listxattr(tmp_path / "outside.py") == []
-    assert (repo / "README").read_text().endswith("task") and stat.S_IMODE((repo / "src" / "mod.py").stat().st_mode) == 0o777
+    assert (repo / "README").read_text().endswith("task") and stat.S_IMODE((repo / "src" / "mod.py").stat().st_mode) == 0o775
 
 
 def test_forged_overlay_attributes_are_nothing(rauha, repo, tmp_path):

@@ -18,7 +18,7 @@
 namespace rauha::cli {
 namespace {
 
-constexpr uint32_t kSetUser = 04000, kSetGroup = 02000;
+constexpr uint32_t kSetUser = 04000, kSetGroup = 02000, kOthersMayWrite = 02;
 
 bool makesDirectory(const Change& change) {
   return change.after.type == FileType::directory && (change.kind == ChangeKind::added || change.kind == ChangeKind::typeChanged);
@@ -400,7 +400,13 @@ std::string protectionOf(const Change& change) {
     if (const auto reason = protectedReason(change.from); !reason.empty()) return std::string(reason);
   const FileState &before = change.before, &after = change.after;
   const bool leads = change.kind != ChangeKind::modified || fields.target;
-  if (after.type == FileType::symlink && leads && linkLeavesTree(change.path, after.target)) return std::string(kLinkOut);
+  const bool link = leads && after.type == FileType::symlink;
+  if (link && linkLeavesTree(change.path, after.target)) return std::string(kLinkOut);
+  if (link || change.kind == ChangeKind::typeChanged)
+    if (const auto reason = ancestorReason(change.path); !reason.empty()) return std::string(reason);
+  const bool newMode = change.kind != ChangeKind::modified || (fields.mode && (before.mode & kOthersMayWrite) == 0);
+  const bool hasMode = after.type == FileType::regular || after.type == FileType::directory;
+  if (hasMode && newMode && (after.mode & kOthersMayWrite) != 0) return std::string(kWorldWritable);
   if (after.type != FileType::regular) return {};
   const bool touched = change.fields.content || change.fields.mode || before.type != FileType::regular;
   if (touched && (after.mode & kSetUser) != 0) return "set-user-ID";

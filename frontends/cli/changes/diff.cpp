@@ -22,6 +22,14 @@ std::string octal(uint32_t mode) {
   return text;
 }
 
+// Would git, or who reads "new directory", expect another mode?
+bool isUnusual(const Change& change) {
+  if (change.kind != ChangeKind::added && (change.kind != ChangeKind::typeChanged || change.fields.mode)) return false;
+  const uint32_t withoutGroup = change.after.mode & ~020U;
+  if (change.after.type == FileType::directory) return withoutGroup != 0755;
+  return change.after.type == FileType::regular && withoutGroup != 0644 && withoutGroup != 0755;
+}
+
 // Which new contents are about to be opened.
 std::vector<std::string> opened(const std::vector<const Change*>& changes, uint64_t limit) {
   std::vector<std::string> out;
@@ -136,6 +144,7 @@ std::string metadataText(const Change& change) {
   std::string out;
   const auto add = [&](const std::string& text) { out += (out.empty() ? "" : ", ") + text; };
   const auto owner = [](const FileState& s) { return std::to_string(s.uid) + ":" + std::to_string(s.gid); };
+  if (isUnusual(change)) add("mode " + octal(change.after.mode));
   if (change.fields.mode) add("mode " + octal(change.before.mode) + " -> " + octal(change.after.mode));
   if (change.fields.owner) add("owner " + owner(change.before) + " -> " + owner(change.after));
   const bool acl = !sameAcl(change.before, change.after) && change.after.type != FileType::none;

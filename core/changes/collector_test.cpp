@@ -783,6 +783,31 @@ TEST_F(HostTreeTest, ADirectoryThatOnlyGotMoreIsTheSame) {
   for (const auto name : {"src/edited", "src/deep/edited", "src/gone"}) EXPECT_FALSE(at(set, name).hostChanged) << name;
 }
 
+// An index of the tree's own making, put into its place.
+TEST_F(CollectorTest, AnIndexThatWasRenamedIsLookedAt) {
+  makeDirectories(base_ + "/.git");
+  write(base_ + "/prepared", "no index");
+  const auto set = after([&] { ASSERT_TRUE(succeeded(rename((merged_ + "/prepared").c_str(), (merged_ + "/.git/index").c_str()))); });
+  EXPECT_EQ(at(set, ".git/index").kind, Kind::renamed);
+  EXPECT_EQ(at(set, ".git/index").reason, "git index that is not understood");
+}
+
+// The directory's time is that of applying what the predecessor did.
+TEST_F(HostTreeTest, WhatAPredecessorChangedIsNoMove) {
+  makeDirectories(base_ + "/src/sub");
+  for (const auto name : {"src/a", "src/b", "src/sub/c"}) write(base_ + "/" + name, name);
+  start();
+  after([&] { unlink((merged_ + "/src/a").c_str()); });
+  const std::string first = keptLayer();
+  unlink((base_ + "/src/a").c_str());
+  const auto upper = fresh("upper");
+  mountOverlay({first, base_}, upper);
+  removeAll(merged_ + "/src");
+  unmount();
+  const auto set = collectLayer(upper, first);
+  for (const auto name : {"src/b", "src/sub/c"}) EXPECT_FALSE(at(set, name).hostChanged) << name;
+}
+
 // What is renamed and changed bears the mark of the host's file that it was copied from, as one does whose host's file vanished.
 TEST_F(HostTreeTest, ARenameOfTheTasksIsNoChangeOfTheHost) {
   write(base_ + "/a", "1");

@@ -183,7 +183,8 @@ void Merge::entry(Frame& frame, const std::string& name) {
   const auto& top = up ? up : down;
   if (!top || top->whiteout()) {
     // Named by the base alone: only looked at where the base's directory is hidden.
-    if (base && (top || !frame.baseShows)) gone(frame, name, *base);
+    const Moved moved = frame.moved ? Moved::yes : down && down->isDirectory() ? Moved::untold : Moved::no;
+    if (base && (top || !frame.baseShows)) gone(frame, name, *base, moved);
   } else if (top->isDirectory()) {
     directoryEntry(frame, name, *top, up ? down : std::nullopt, base);
   } else {
@@ -260,7 +261,7 @@ void Merge::leaf(Frame& frame, const std::string& name, const LayerEntry& top, c
   keepLeaf(frame, name, top, change);
   const bool hidesDirectory = base && S_ISDIR(base->st_mode);
   tally_.add(std::move(change));
-  if (hidesDirectory) listDeletedIn(frame.base, name, path, *base, frame.depth, frame.moved);
+  if (hidesDirectory) listDeletedIn(frame.base, name, path, *base, frame.depth, frame.moved ? Moved::yes : Moved::no);
 }
 
 void Merge::compareContent(int base, const std::string& name, const LayerEntry& top, Change& change) {
@@ -322,22 +323,22 @@ void Merge::keepRegular(Frame& frame, const std::string& name, const LayerEntry&
   if (change.kind == Kind::modified && (change.fields & kContent) == 0) change.before.digest = content.digest;
 }
 
-void Merge::gone(Frame& frame, const std::string& name, const struct stat& base) {
+void Merge::gone(Frame& frame, const std::string& name, const struct stat& base, Moved moved) {
   writer_.whiteout(frame.kept, name);
-  listDeleted(frame.base, name, frame.prefix + name, base, frame.depth, frame.moved);
+  listDeleted(frame.base, name, frame.prefix + name, base, frame.depth, moved);
 }
 
 bool Merge::hostChanged(const FileState& before, bool moved) const { return moved || changedSince(before.ctimeNs, input_.startedNs); }
 
 void Merge::listDeleted(int directory, const std::string& name, const std::string& path, const struct stat& st, uint32_t depth,
-                        bool moved) {
+                        Moved moved) {
   checkCancelled();
   if (tooLong(path)) return;
   Change change;
   change.path = path;
   change.kind = Kind::deleted;
   change.before = baseState(directory, name, st);
-  change.hostChanged = hostChanged(change.before, moved);
+  change.hostChanged = hostChanged(change.before, moved == Moved::yes);
   if (S_ISREG(st.st_mode))
     if (const UniqueFd fd = openRegular(directory, name)) change.binary = isBinary(fd.get());
   tally_.add(std::move(change));
@@ -351,8 +352,8 @@ void Merge::listDeleted(int directory, const std::string& name, const std::strin
 
 // A directory that came from elsewhere brings what is in it along, whose own times tell nothing: what the task deleted was another one.
 void Merge::listDeletedIn(int directory, const std::string& name, const std::string& path, const struct stat& st, uint32_t depth,
-                          bool moved) {
-  moved = moved || changedSince(nanoseconds(st.st_ctim), input_.startedNs);
+                          Moved moved) {
+  if (moved == Moved::no && changedSince(nanoseconds(st.st_ctim), input_.startedNs)) moved = Moved::yes;
   if (const UniqueFd inner = openDirectory(directory, name))
     for (const auto& child : names(inner.get()))
       if (const auto entry = lookup(inner.get(), child)) listDeleted(inner.get(), child, path + "/" + child, *entry, depth + 1, moved);

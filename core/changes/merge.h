@@ -53,6 +53,9 @@ class Merge final {
     bool moved;      // the base's directory, or one above it, may not be the one that the task saw
     LayerDirectory& kept;
   };
+  // Did a directory of the base come from elsewhere, with what is in it? untold: its time says nothing, since a predecessor wrote there and
+  // may have been applied.
+  enum class Moved : uint8_t { no, yes, untold };
 
   std::vector<std::string> entries(const Frame& frame) const;
   std::optional<LayerEntry> layerEntry(int directory, const std::string& name, const std::string& path, bool upper);
@@ -68,10 +71,10 @@ class Merge final {
   void leaf(Frame& frame, const std::string& name, const LayerEntry& top, const std::optional<struct stat>& base);
   void keepLeaf(Frame& frame, const std::string& name, const LayerEntry& top, Change& change);
   void keepRegular(Frame& frame, const std::string& name, const LayerEntry& top, Change& change);
-  void gone(Frame& frame, const std::string& name, const struct stat& base);
-  // Lists what the base has at `name` as deleted, with everything below. moved: as in Frame.
-  void listDeleted(int directory, const std::string& name, const std::string& path, const struct stat& st, uint32_t depth, bool moved);
-  void listDeletedIn(int directory, const std::string& name, const std::string& path, const struct stat& st, uint32_t depth, bool moved);
+  void gone(Frame& frame, const std::string& name, const struct stat& base, Moved moved);
+  // Lists what the base has at `name` as deleted, with everything below.
+  void listDeleted(int directory, const std::string& name, const std::string& path, const struct stat& st, uint32_t depth, Moved moved);
+  void listDeletedIn(int directory, const std::string& name, const std::string& path, const struct stat& st, uint32_t depth, Moved moved);
   bool hostChanged(const FileState& before, bool moved) const;
 
   FileState baseState(int directory, const std::string& name, const struct stat& st);

@@ -177,7 +177,8 @@ void Tally::protectRepositories(int base, int layer) {
   for (const auto& [index, reason] : gitDirectoryChanges(changes_, base, layer))
     if (changes_[index].reason.empty()) turn(changes_[index], {}, reason);
   for (auto& change : changes_)
-    if (isGitIndex(change.path) && change.reason.empty() && newContent(change)) judgeIndex(change, base, layer);
+    if (isGitIndex(change.path) && change.reason.empty() && (newContent(change) || change.kind == Kind::renamed))
+      judgeIndex(change, base, layer);
 }
 
 void Tally::judgeIndex(Change& change, int base, int layer) {

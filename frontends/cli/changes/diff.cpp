@@ -23,6 +23,7 @@ constexpr uint64_t kTextLimit = 32 << 20;    // a side; larger files are named
 constexpr uint64_t kPatchLimit = 256 << 20;  // a side; git holds a patch in memory several times
 constexpr size_t kGraphWidth = 40;
 constexpr size_t kNamed = 10;
+constexpr const char* kAlready = "already in your tree";
 
 std::string readWhole(int fd, uint64_t limit, const std::string& path) {
   std::string out;
@@ -67,16 +68,55 @@ class Loader final {
   Loaded load() {
     out_.before = sideOf(change_.before);
     out_.after = sideOf(change_.after);
-    if (tree_ != nullptr) out_.hostDiffers = isOther(tree_->look(change_.from.empty() ? change_.path : change_.from));
+    if (tree_ != nullptr) lookAtHost();
     if (!needsContent(change_)) return std::move(out_);  // where contents are equal, two empty ones are as good
     if (change_.after.type == FileType::regular) loadAfter();
     if (change_.before.type == FileType::regular && out_.omitted.empty()) loadBefore();
+    if (out_.omitted.empty()) compareWithHost();
     return std::move(out_);
   }
 
  private:
   static Side sideOf(const FileState& state) {
     return {state.type, state.mode, state.type == FileType::symlink ? state.target : std::string()};
+  }
+
+  void lookAtHost() {
+    const Found host = tree_->look(change_.path);
+    const FileType type = host.parentError == 0 ? host.state.type : FileType::none;
+    const Found old = change_.from.empty() ? host : tree_->look(change_.from);
+    out_.hostDiffers = isOther(old);
+    const FileState& after = change_.after;
+    if (change_.kind == ChangeKind::deleted)
+      out_.already = type == FileType::none;
+    else if (change_.kind == ChangeKind::renamed)
+      out_.already = (old.parentError != 0 || old.state.type == FileType::none) && alike(host.state, after) && sameFile();
+    else if (after.type == FileType::symlink || (after.type == FileType::directory && change_.kind != ChangeKind::modified))
+      out_.already = type == after.type && host.state.target == after.target;
+    if (out_.already && change_.kind != ChangeKind::added) out_.omitted = kAlready;
+  }
+  bool sameFile() const {
+    if (change_.after.type != FileType::regular) return true;
+    int error = 0;
+    const UniqueFd fd = tree_->openFile(change_.path, error);
+    return fd && !change_.after.digest.empty() && digestOf(fd.get(), change_.path) == change_.after.digest;
+  }
+  // New content that the host has as well.
+  void compareWithHost() {
+    if (tree_ == nullptr || change_.after.type != FileType::regular || out_.already) return;
+    const bool replaces = change_.before.type == FileType::regular;
+    std::string host = replaces ? out_.before.bytes : std::string();
+    if (!replaces) {
+      const Found found = tree_->look(change_.path);
+      int error = 0;
+      const UniqueFd fd = alike(found.state, change_.after) ? tree_->openFile(change_.path, error) : UniqueFd();
+      if (!fd) return;
+      host = readWhole(fd.get(), limit_, change_.path);
+    }
+    if (host != out_.after.bytes) return;
+    out_.already = true;
+    out_.hostDiffers = false;
+    if (change_.kind != ChangeKind::added) out_.omitted = kAlready;
   }
 
   // What can be said without reading: it went or came, is of another type, leads elsewhere, or has another size. What the task left is
@@ -266,31 +306,40 @@ void DiffPrinter::oneText(const Change& change) {
   if (!change.from.empty()) head += " from " + shown(change.from);
   if (const std::string metadata = metadataText(change); !metadata.empty()) head += ", " + metadata;
   if (const std::string why = protectionOf(change); !why.empty()) head += style_.paint(Colour::yellow, ", protected: " + printable(why));
-  if (change.hostChanged) head += ", the host's file changed while the task ran";
+  if (change.hostChanged) head += ", " + meanwhile_;
   const Loaded sides = loadSides(change, tree_, source_, kTextLimit);
   if (sides.hostDiffers) head += style_.paint(Colour::yellow, ", the host's file changed since the task began");
   if (!sides.omitted.empty()) head += ", " + sides.omitted;
+  if (sides.already && sides.omitted.empty()) head += std::string(", ") + kAlready;
   out_(head + "\n");
   if (sides.omitted.empty()) putDiff(patchOf(change.path, change.from, sides.before, sides.after, BinaryForm::named));
+}
+
+// One line a group tells of it; not of what was named as it is, or is in a named cache or part of `.git`.
+bool DiffPrinter::grouped(const Change& change, bool all) const {
+  if (all || change.noise.empty() || !protectionOf(change).empty()) return false;
+  return std::none_of(paths_.begin(), paths_.end(), [&](const std::string& path) {
+    return isAtOrBelow(change.path, path) && (change.path == path || !cacheGroup(path).empty() || isInsideGit(path));
+  });
 }
 
 // Protected ones first, without what is grouped as noise.
 std::vector<const Change*> DiffPrinter::worthALook(const std::vector<const Change*>& changes, bool all) {
   auto out = protectedFirst(changes);
-  std::erase_if(out, [&](const Change* change) { return !all && !change->noise.empty() && protectionOf(*change).empty(); });
+  std::erase_if(out, [&](const Change* change) { return grouped(*change, all); });
   source_.expect(opened(out, kTextLimit));
   return out;
 }
 
 void DiffPrinter::text(const std::vector<const Change*>& changes, bool all) {
   for (const Change* change : worthALook(changes, all)) oneText(*change);
-  if (!all) noiseLines(changes);
+  noiseLines(changes, all);
 }
 
-void DiffPrinter::noiseLines(const std::vector<const Change*>& changes) {
+void DiffPrinter::noiseLines(const std::vector<const Change*>& changes, bool all) {
   std::map<std::string, std::pair<size_t, uint64_t>> groups;
   for (const Change* change : changes) {
-    if (change->noise.empty() || !protectionOf(*change).empty()) continue;
+    if (!grouped(*change, all)) continue;
     auto& [count, bytes] = groups[change->noise];
     ++count;
     bytes += change->after.size;
@@ -325,6 +374,10 @@ bool DiffPrinter::patch(const std::vector<const Change*>& all, bool caches) {
     if (change->fields.mtime && change->fields.metadataOnly() && metadataText(*change) == "time") left["time"].push_back(change->path);
     const Loaded sides = loadSides(*change, tree_, source_, kPatchLimit);
     if (sides.hostDiffers) note_("the host's file changed since the task began: " + shown(change->path));
+    if (sides.already && !sides.omitted.empty()) {
+      left[kAlready].push_back(change->path);
+      continue;
+    }
     if (!sides.omitted.empty()) {
       note_("not in the patch: " + shown(change->path) + ": " + sides.omitted);
       whole = false;
@@ -356,6 +409,8 @@ void DiffPrinter::stat(const std::vector<const Change*>& changes, bool all) {
     row.counts = sides.omitted.empty() ? countLines(sides.before, sides.after) : LineCounts{};
     if (!sides.omitted.empty())
       row.instead = sides.omitted;
+    else if (change->kind == ChangeKind::typeChanged)
+      row.instead = verbOf(*change);
     else if (row.counts.binary)
       row.instead = "Bin " + std::to_string(sides.before.bytes.size()) + " -> " + std::to_string(sides.after.bytes.size()) + " bytes";
     else if (row.counts.added + row.counts.removed == 0)
@@ -368,13 +423,17 @@ void DiffPrinter::stat(const std::vector<const Change*>& changes, bool all) {
   for (const auto& row : rows)
     out_(" " + row.path + std::string(width - row.path.size(), ' ') + " | " +
          (row.instead.empty() ? graph(row.counts, most) : row.instead) + "\n");
-  if (!all) noiseLines(changes);
+  noiseLines(changes, all);
 }
 
-void DiffPrinter::names(const std::vector<const Change*>& changes) {
-  for (const Change* change : protectedFirst(changes))
+void DiffPrinter::names(const std::vector<const Change*>& changes, bool all) {
+  for (const Change* change : protectedFirst(changes)) {
+    if (grouped(*change, all)) continue;
+    const std::string why = protectionOf(*change);
     out_(std::string(1, letterOf(change->kind)) + "\t" + (change->from.empty() ? "" : shown(change->from) + "\t") + shown(change->path) +
-         "\n");
+         (why.empty() ? "" : "\t[" + printable(why) + "]") + "\n");
+  }
+  noiseLines(changes, all);
 }
 
 }  // namespace rauha::cli

@@ -50,6 +50,10 @@ struct FileState {
   # that names somebody without an id in the zone, or that the host's file had for others than the tree's owner, is left as the host has it; a note names the path. Sorted by name.
   inode @10 :UInt64;         # of the base side, with ctimeNs: how apply sees that the host's file is still the one that was looked at
   ctimeNs @11 :Int64 $Json.name("ctime_ns");
+  entries @12 :Text;
+  # An index of git (".git/index", of a submodule, of a worktree) that has other content on the two sides: "sha256:…" of what is staged in it,
+  # without what git only remembers about the files (core/base/git_index.h). Two with the same are the same to a person: one was refreshed by a
+  # look. Old side: as it was when the task began. Absent: nothing is known, and only equal bytes are equal.
 }
 
 struct Xattr {

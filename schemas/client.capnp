@@ -131,7 +131,8 @@ interface Rauha {
   listTasks @16 (limit :UInt32) -> (outcome :Agent.Outcome, tasks :List(Changes.TaskSummary));   # newest first; 0: as many as there are
   showTask @17 (taskId :Text) -> (outcome :Agent.Outcome, result :Task.TaskResult);
   # An id, a unique beginning of one, or "last": the caller's newest.
-  deleteTask @18 (taskId :Text) -> (outcome :Agent.Outcome);        # record and change set; conflict while it runs
+  deleteTask @18 (taskId :Text) -> (outcome :Agent.Outcome, taskId :Text);
+  # Record and change set, and which task that was; conflict while it runs.
   pruneTasks @19 (olderThanMs :UInt64, maxBytes :UInt64, dryRun :Bool)
       -> (outcome :Agent.Outcome, tasks :List(Changes.TaskSummary), freedBytes :UInt64);
   # Change sets, with the tasks' records, that are older than olderThanMs (0: whatever age) or beyond maxBytes together, oldest first (0:

@@ -39,6 +39,7 @@ struct FileState {
   int64_t mtimeNs = 0, ctimeNs = 0;
   uint64_t inode = 0;
   std::optional<Digest> digest;
+  std::string entries;  // of an index of git: core/base/git_index.h; empty: not known
   std::string target;
   std::vector<std::pair<std::string, std::string>> xattrs;  // user.*, security.capability, ACLs (with host ids); sorted by name
 };

@@ -65,6 +65,7 @@ void writeState(schema::FileState::Builder out, const FileState& s) {
   out.setCtimeNs(s.ctimeNs);
   out.setInode(s.inode);
   if (s.digest) out.setDigest(hex(*s.digest));
+  if (!s.entries.empty()) out.setEntries(s.entries);
   if (s.type == FileType::symlink)
     writeBytes(
         s.target, [&](const std::string& t) { out.setTarget(t); }, [&](capnp::Data::Reader b) { out.setTargetBytes(b); });
@@ -230,6 +231,7 @@ KnownContents knownContents(const Manifest& manifest) {
     known.mtimeNs = after.getMtimeNs();
     known.content.digest = fromHex(after.getDigest());
     known.content.binary = change.getBinary();
+    known.entriesBefore = change.getOld().getEntries().cStr();
     const auto bytes = change.getPathBytes();
     const auto text = change.getPath();
     out.emplace(change.hasPathBytes() ? std::string(reinterpret_cast<const char*>(bytes.begin()), bytes.size())

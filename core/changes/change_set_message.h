@@ -47,6 +47,7 @@ struct KnownContent {
   uint64_t size = 0;
   int64_t mtimeNs = 0;
   Content content;
+  std::string entriesBefore;  // FileState::entries of the base, when the chain began
 };
 using KnownContents = std::unordered_map<std::string, KnownContent>;
 KnownContents knownContents(const Manifest& manifest);

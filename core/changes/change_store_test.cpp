@@ -48,7 +48,7 @@ class ChangeStoreTest : public ::testing::Test {
     store_.insertTask(row);
     return row.id;
   }
-  ChangeSet fill(const Destination& destination, uint64_t bytes = 1000) {
+  ChangeSet fill(const Destination& destination, uint64_t bytes = 1000, uint64_t added = 3) {
     EXPECT_EQ(mkdirat(destination.directory.get(), "layer", 0755), 0);
     const UniqueFd file(openat(destination.directory.get(), "layer/file", O_WRONLY | O_CREAT | O_CLOEXEC, 0666));
     writeAll(file.get(), "kept", "layer/file");
@@ -56,7 +56,7 @@ class ChangeStoreTest : public ::testing::Test {
     ChangeSet set;
     set.kept = set.followable = true;
     set.keptBytes = bytes;
-    set.totals.added = 3;
+    set.totals.added = added;
     set.base = {"/repo", 1, 2, 3, 4, 5};
     set.runUid = 6;
     set.runGid = 7;
@@ -258,6 +258,12 @@ TEST_F(ChangeStoreTest, TheLastWithChangesIsNotTheLastAttempt) {
   EXPECT_EQ(findTask(store_, "last", owner).id, attempt);
   EXPECT_EQ(findTask(store_, "last", owner, Last::withChanges).id, id);
   EXPECT_EQ(findTask(store_, attempt, owner, Last::withChanges).id, attempt);
+  const std::string looked = task(owner);
+  auto destination = changes_->begin(looked);
+  const ChangeSet nothing = fill(destination, 1000, 0);
+  changes_->commit(std::move(destination), nothing);
+  EXPECT_EQ(findTask(store_, "last", owner).id, looked);
+  EXPECT_EQ(findTask(store_, "last", owner, Last::withChanges).id, id) << "nothing of it can be shown or applied";
 }
 
 TEST_F(ChangeStoreTest, TasksAreFoundAsPeopleWriteThem) {

@@ -56,11 +56,15 @@ struct Limits {
   int64_t hostNs = 5'000'000'000, hostNsUnchanged = 1'500'000;
 };
 
+// The repository's own index, relative to its top.
+inline constexpr const char* kTopIndex = ".git/index";
+
 // Borrowed descriptors; they are open while collect() runs. O_PATH ones will do.
 struct Input {
   int upper = -1;
   int base = -1;
   int predecessor = -1;  // follow-up: the kept layer that it went on from, from ChangeStore::openLayer
+  int baseIndex = -1;    // the base's ".git/index" as it was when the task began; -1: none, or nobody held it
   int destination = -1;  // empty directory of the daemon's; "layer" and "manifest" are made in it
   std::string basePath;  // as the client opened it; for the record
   // CLOCK_REALTIME, before the task's first instruction; follow-up: of the chain's first task (LayerInfo::base.startedNs).

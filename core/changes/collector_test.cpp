@@ -16,6 +16,8 @@
 #include "core/base/clock.h"
 #include "core/base/digest.h"
 #include "core/base/error.h"
+#include "core/base/git_index.h"
+#include "core/base/testing/git_index_bytes.h"
 #include "core/changes/change_set_message.h"
 #include "core/changes/testing/overlay_fixture.h"
 #include "core/changes/tree.h"
@@ -806,6 +808,35 @@ TEST_F(HostTreeTest, WhatAPredecessorChangedIsNoMove) {
   unmount();
   const auto set = collectLayer(upper, first);
   for (const auto name : {"src/b", "src/sub/c"}) EXPECT_FALSE(at(set, name).hostChanged) << name;
+}
+
+// What the host only refreshed, meanwhile or not, is known to be what the task found; without the file that was held, it is not.
+TEST_F(HostTreeTest, AnIndexIsTakenByWhatIsStaged) {
+  rauha::testing::Index index;
+  index.entries = {{"README"}, {"src/a.c"}};
+  rauha::testing::Index refreshed = index, staged = index;
+  refreshed.entries[0].looked = 7;
+  staged.entries.push_back({"src/new.c"});
+  makeDirectories(base_ + "/.git");
+  for (const bool meanwhile : {false, true}) {
+    for (const bool isHeld : {false, true}) {
+      write(base_ + "/.git/index", index.bytes());
+      const UniqueFd held = openRegularBeneath(openTop(base_).get(), kTopIndex);
+      input_.baseIndex = isHeld ? held.get() : -1;
+      start();
+      const auto set = after([&] {
+        write(merged_ + "/.git/index", staged.bytes());
+        if (!meanwhile) return;
+        write(base_ + "/.git/index.lock", refreshed.bytes());
+        ASSERT_TRUE(succeeded(rename((base_ + "/.git/index.lock").c_str(), (base_ + "/.git/index").c_str())));
+      });
+      const auto& change = at(set, ".git/index");
+      EXPECT_EQ(change.hostChanged, meanwhile);
+      const bool known = !meanwhile || isHeld;
+      EXPECT_EQ(change.before.entries, known ? gitIndexEntries(index.bytes()) : "") << meanwhile << isHeld;
+      EXPECT_EQ(change.after.entries, known ? gitIndexEntries(staged.bytes()) : "");
+    }
+  }
 }
 
 // What is renamed and changed bears the mark of the host's file that it was copied from, as one does whose host's file vanished.

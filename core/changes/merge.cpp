@@ -8,9 +8,11 @@
 
 #include "core/base/acl.h"
 #include "core/base/error.h"
+#include "core/base/git_index.h"
 #include "core/base/utf8.h"
 #include "core/changes/content.h"
 #include "core/changes/host_check.h"
+#include "core/changes/noise.h"
 
 namespace rauha::changes {
 namespace {
@@ -270,15 +272,27 @@ void Merge::compareContent(int base, const std::string& name, const LayerEntry& 
     change.fields |= kContent;
     return;
   }
-  bool same = false;
-  if (change.before.size == change.after.size) {
-    const UniqueFd now = openRegular(top.directory, name);
-    same = now && sameContent(old.get(), now.get(), change.after.size);
-  }
-  if (same) return;
+  const bool index = noiseGroup(change.path) == kGitIndex;
+  const UniqueFd now = index || change.before.size == change.after.size ? openRegular(top.directory, name) : UniqueFd();
+  if (now && change.before.size == change.after.size && sameContent(old.get(), now.get(), change.after.size)) return;
   change.fields |= kContent;
+  if (index && now) compareIndexes(old.get(), now.get(), change);
   if (change.before.size <= kOldDigestBytes)
     change.before.digest = readContent(old.get(), change.before.size, input_.limits.holeBytes).digest;
+}
+
+// What the host's one had staged when the task began: from the file that was held since, or from one that nobody has touched meanwhile.
+void Merge::compareIndexes(int old, int now, Change& change) const {
+  struct stat st {};
+  const bool still = fstat(old, &st) == 0 && st.st_ino == change.before.inode && nanoseconds(st.st_ctim) == change.before.ctimeNs;
+  const auto known = known_.find(change.path);
+  if (!change.hostChanged && still)
+    change.before.entries = gitIndexEntries(old);
+  else if (input_.baseIndex >= 0 && change.path == kTopIndex)
+    change.before.entries = gitIndexEntries(input_.baseIndex);
+  else if (known != known_.end())
+    change.before.entries = known->second.entriesBefore;
+  if (!change.before.entries.empty()) change.after.entries = gitIndexEntries(now);
 }
 
 void Merge::keepLeaf(Frame& frame, const std::string& name, const LayerEntry& top, Change& change) {

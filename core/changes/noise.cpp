@@ -7,7 +7,7 @@
 namespace rauha::changes {
 namespace {
 
-constexpr std::string_view kIndex = ".git/index", kObjects = ".git/objects", kLogs = ".git/logs";
+constexpr std::string_view kObjects = ".git/objects", kLogs = ".git/logs";
 constexpr std::string_view kFiles[] = {".coverage", ".eslintcache", ".DS_Store"};
 
 // What git stores beside what it means by it: the references say which commit it is.
@@ -38,7 +38,7 @@ bool isGitIndex(std::string_view path) noexcept {
 }
 
 std::string_view noiseGroup(std::string_view path) noexcept {
-  if (isGitIndex(path)) return kIndex;
+  if (isGitIndex(path)) return kGitIndex;
   if (const auto store = gitStore(path); !store.empty()) return store;
   if (const auto cache = cacheGroup(path); !cache.empty()) return cache;
   const std::string_view name = path.substr(path.rfind('/') + 1);

@@ -7,7 +7,8 @@
 
 namespace rauha::changes {
 
-inline constexpr std::string_view kTimes = "times";  // nothing but the modification time differs
+inline constexpr std::string_view kGitIndex = ".git/index";  // of a repository, a submodule, a worktree
+inline constexpr std::string_view kTimes = "times";          // nothing but the modification time differs
 
 // path: relative to the repository's top. Empty: no noise by its path.
 std::string_view noiseGroup(std::string_view path) noexcept;

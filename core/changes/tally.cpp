@@ -94,7 +94,7 @@ void Tally::classify(Change& c) const {
   if (!c.reason.empty()) return;
   const auto group = noiseGroup(c.path);
   // The index is refreshed by looking; that one came or went says more.
-  if (group == ".git/index" && c.kind != Kind::modified) return;
+  if (group == kGitIndex && c.kind != Kind::modified) return;
   if (c.kind == Kind::renamed && noiseGroup(c.from).empty()) return;
   c.noise = group;
   // Compressed; whether there is a NUL in it is chance.

@@ -19,6 +19,10 @@ constexpr size_t kMostCounted = 1000;  // of those that an ambiguous beginning f
   throw Error("task", code, text, "rauha task list shows your tasks", object);
 }
 
+bool changed(const store::ChangeCounts& counts) {
+  return counts.added + counts.modified + counts.deleted + counts.typeChanged + counts.renamed > 0;
+}
+
 bool looksLikeId(std::string_view rest) {
   return std::all_of(rest.begin(), rest.end(), [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'v'); });
 }
@@ -34,7 +38,7 @@ store::TaskRow findTask(store::Store& store, std::string_view text, uint32_t cal
     if (newest.empty()) refuse(Code::notFound, "uid " + std::to_string(callerUid) + " has no task yet", "last");
     const auto kept = std::find_if(newest.begin(), newest.end(), [&](const store::TaskRow& row) {
       const auto set = last == Last::any ? std::nullopt : store.history().changeSet(row.id);
-      return set && set->kept;
+      return set && set->kept && changed(set->counts);
     });
     id = (kept == newest.end() ? newest.front() : *kept).id;
   } else {

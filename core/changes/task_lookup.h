@@ -12,8 +12,8 @@ namespace rauha::changes {
 // Whose tasks this caller sees; absent: everybody's.
 std::optional<uint32_t> visibleTo(uint32_t callerUid);
 
-// What "last" means: the caller's newest task, or, for who asks for changes, the newest that has kept some: a mistyped command in between
-// is a task as well.
+// What "last" means: the caller's newest task, or, for who asks for changes, the newest that made some and has them kept: a mistyped
+// command, or one that only looked, is a task as well.
 enum class Last : uint8_t { any, withChanges };
 
 // text: an id, a unique beginning of one (with or without "task_", at least 4 characters of the rest), or "last".

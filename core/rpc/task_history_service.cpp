@@ -64,9 +64,29 @@ kj::Array<capnp::word> wordsOf(const std::string& bytes) {
 
 store::TaskRow TaskHistoryService::finished(capnp::Text::Reader text, changes::Last last) {
   auto row = changes::findTask(store_, view(text), callerUid_, last);
-  if (row.state != "finished")
-    throw Error("task", Code::conflict, "task " + row.id + " is still running", "wait for its end, or cancel it", row.id);
+  if (row.state != "finished") throw Error("task", Code::conflict, "task " + row.id + " is still running", howToEnd(row), row.id);
   return row;
+}
+
+// There is no call that cancels somebody's task: whoever runs it does, or the zone is taken away from under it.
+std::string TaskHistoryService::howToEnd(const store::TaskRow& row) {
+  std::string out = "wait for its end, or end it: press Ctrl-C where its `rauha sandbox` runs, or send that process SIGTERM";
+  const auto zone = store_.zone(row.zoneId);
+  if (zone && !zone->temporary) out += "; or `rauha zone delete --force " + zone->name + "`";
+  return out;
+}
+
+// Why there is no change set, where the way in which the repository was given says so.
+void TaskHistoryService::requireOverlay(const store::TaskRow& row) {
+  const std::string mode = readRequestSummary(row.requestSummary).repoMode;
+  if (mode == "rw")
+    throw Error("repository", Code::notFound, "task " + row.id + " ran with --repo-mode rw: its changes are in the tree",
+                "look at them there, with git diff for instance", row.id);
+  if (mode == "ro")
+    throw Error("repository", Code::notFound, "task " + row.id + " ran with --repo-mode ro: it could not change the tree",
+                "leave --repo-mode out to keep what a task changes", row.id);
+  if (mode == "none")
+    throw Error("repository", Code::notFound, "task " + row.id + " had no repository", "give it one: --repo-path DIR", row.id);
 }
 
 // Nothing of it takes room but its record, which goes by age alone.
@@ -100,7 +120,10 @@ void TaskHistoryService::writeSummary(schema::TaskSummary::Builder out, const Li
   out.setCreatedAt(rfc3339(task.createdNs));
   if (task.finishedNs != 0) out.setFinishedAt(rfc3339(task.finishedNs));
   out.setOwnerUid(task.ownerUid);
-  if (!set) return;
+  if (!set) {
+    if (!summary.repository.empty()) out.setRepoPath(summary.repository);
+    return;
+  }
   writeCounts(out.initChanges(), set->counts);
   out.setKept(set->kept);
   out.setKeptBytes(set->bytes);
@@ -140,10 +163,11 @@ kj::Promise<void> TaskHistoryService::showTask(Context<R::ShowTaskParams, R::Sho
 }
 
 kj::Promise<void> TaskHistoryService::deleteTask(Context<R::DeleteTaskParams, R::DeleteTaskResults> context) {
-  return guarded(context, [this](auto params, auto) {
+  return guarded(context, [this](auto params, auto results) {
     const auto row = finished(params.getTaskId());
     changes_.forget(row.id);
     store_.deleteTask(row.id);
+    results.setTaskId(row.id);
   });
 }
 
@@ -180,6 +204,7 @@ kj::Promise<void> TaskHistoryService::pruneTasks(Context<R::PruneTasksParams, R:
 kj::Promise<void> TaskHistoryService::openChanges(Context<R::OpenChangesParams, R::OpenChangesResults> context) {
   return guarded(context, [this](auto params, auto results) {
     const auto row = finished(params.getTaskId(), changes::Last::withChanges);
+    requireOverlay(row);
     results.setChanges(makeChangeSetReader(changes_.open(row.id)));
     results.setTaskId(row.id);
   });

@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "core/changes/change_store.h"
@@ -34,6 +35,8 @@ class TaskHistoryService final {
 
  private:
   store::TaskRow finished(capnp::Text::Reader text, changes::Last last = changes::Last::any);
+  std::string howToEnd(const store::TaskRow& row);
+  static void requireOverlay(const store::TaskRow& row);
   bool agedWithoutSet(const store::TaskRow& row, int64_t keepNs);
   struct Listed {
     store::TaskRow task;

@@ -223,6 +223,33 @@ TEST_F(TaskHistoryServiceTest, ABeginningThatIsTooShortOrAmbiguousIsSaid) {
   EXPECT_NE(said("task_none").find("no task"), std::string::npos);
 }
 
+TEST_F(TaskHistoryServiceTest, HowTheRepositoryWasGivenSaysWhereItsChangesAre) {
+  const auto kept = [this](const char* id, const char* mode, const char* state) {
+    store::TaskRow row;
+    row.id = id;
+    row.state = state;
+    row.ownerUid = 7;
+    row.requestSummary = std::string(R"({"image":"host","command":[],"repo_mode":")") + mode + R"(","repository":"/my/repo"})";
+    store_.insertTask(row);
+  };
+  kept("task_aaaa", "rw", "finished");
+  kept("task_bbbb", "ro", "finished");
+  kept("task_cccc", "none", "finished");
+  kept("task_dddd", "overlay", "running");
+  const auto said = [this](const char* id) {
+    auto response = open(7, id);
+    return std::string(response.getOutcome().getError().getText().cStr());
+  };
+  EXPECT_EQ(said("task_aaaa"), "task task_aaaa ran with --repo-mode rw: its changes are in the tree");
+  EXPECT_EQ(said("task_bbbb"), "task task_bbbb ran with --repo-mode ro: it could not change the tree");
+  EXPECT_EQ(said("task_cccc"), "task task_cccc had no repository");
+  auto running = open(7, "task_dddd");
+  EXPECT_NE(std::string(running.getOutcome().getError().getHint().cStr()).find("Ctrl-C where its `rauha sandbox` runs"), std::string::npos);
+  auto listed = list(7);
+  ASSERT_EQ(listed.getTasks().size(), 4U);
+  for (const auto task : listed.getTasks()) EXPECT_EQ(std::string(task.getRepoPath().cStr()), "/my/repo");
+}
+
 TEST_F(TaskHistoryServiceTest, WhatRunsIsInConflict) {
   const std::string id = running(7);
   auto shown = show(7, id);

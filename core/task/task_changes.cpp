@@ -1,12 +1,15 @@
 #include "core/task/task_changes.h"
 
 #include <atomic>
+#include <memory>
 
 #include "core/base/clock.h"
 #include "core/base/error.h"
 #include "core/base/fd.h"
 #include "core/base/schema_error.h"
 #include "core/changes/change_set_message.h"
+#include "core/changes/host_check.h"
+#include "core/changes/tree.h"
 #include "core/image/rootfs_plan.h"
 
 namespace rauha {
@@ -16,6 +19,14 @@ constexpr std::string_view kClass = "repository";
 
 [[noreturn]] void noSuchTask(const std::string& id) {
   throw Error(kClass, Code::notFound, "there is no task " + id + " to go on from", "`rauha task list` shows the tasks that there are", id);
+}
+
+// Empty: there is none, or it changed since, so that nobody knows what it was then.
+UniqueFd indexOf(int repository, int64_t startedNs) {
+  UniqueFd fd = changes::openRegularBeneath(repository, changes::kTopIndex);
+  struct stat st {};
+  if (!fd || fstat(fd.get(), &st) != 0 || changes::changedSince(changes::nanoseconds(st.st_ctim), startedNs)) return {};
+  return fd;
 }
 
 }  // namespace
@@ -64,6 +75,8 @@ std::vector<UniqueFd> TaskChanges::lower() const {
 Task<void> TaskChanges::attach(schema::Agent::Client agent, std::string containerId, uint32_t idBase, uint32_t idCount) {
   // From here on the host's tree is to stand still: the task runs next.
   if (!previous_) startedNs_ = realNs();
+  auto opening = services_.workers.run([repo = duplicate(repo_.get()), at = startedNs_] { return indexOf(repo.get(), at); });
+  index_ = std::make_unique<kj::Promise<UniqueFd>>(opening.catch_([](kj::Exception&&) { return UniqueFd(); }));
   auto call = agent.writableLayerRequest();
   call.setContainerId(containerId);
   call.setTarget(image::kWorkspace);
@@ -101,7 +114,7 @@ changes::ChangeSet TaskChanges::describeFailure(const std::string& why) const {
 // What the worker needs, owned by it: whoever awaits it may be dropped while it runs, and it must not wait for that.
 struct TaskChanges::Work {
   changes::Input input;
-  UniqueFd upper, base, predecessor, destination;
+  UniqueFd upper, base, index, predecessor, destination;
   std::atomic<bool> dropped = false;
 };
 
@@ -132,6 +145,11 @@ Task<void> TaskChanges::collect(std::vector<std::string> notes) {
     destination = services_.store.begin(taskId_);
     const auto work = this->work(destination->directory.get());
     const Defer dropped([&work] { work->dropped = true; });
+    if (index_) {
+      auto opening = kj::mv(*index_);
+      work->index = co_await kj::mv(opening);
+      work->input.baseIndex = work->index.get();
+    }
     services_.store.prepare(work->input);
     work->input.notes = std::move(notes);
     auto collecting = services_.workers.run([work] { return changes::collect(work->input); });
@@ -144,12 +162,14 @@ Task<void> TaskChanges::collect(std::vector<std::string> notes) {
   if (destination) services_.store.abort(std::move(*destination));
   if (!problem.empty()) set_ = describeFailure("the changes could not be collected: " + problem);
   upper_.reset();
+  index_.reset();
   previous_.reset();
 }
 
 void TaskChanges::leave(const std::string& why) {
   set_ = describeFailure("the changes were not collected: " + why);
   upper_.reset();
+  index_.reset();
   previous_.reset();
 }
 

@@ -67,6 +67,9 @@ class TaskChanges final {
   const ChangeServices& services_;
   std::string taskId_, repoPath_, from_;
   UniqueFd repo_, upper_;
+  // The host's index of git as the task found it. git replaces its index by another file, so this one stays what it was.
+  // A promise: on a worker, because a file system may take its time, and awaited only by collect(), so that no start waits for it.
+  std::unique_ptr<kj::Promise<UniqueFd>> index_;
   uint32_t ownerUid_ = 0, ownerGid_ = 0;
   uint64_t device_ = 0, inode_ = 0;
   int64_t startedNs_;

@@ -3,6 +3,7 @@
 #include <signal.h>
 
 #include <algorithm>
+#include <climits>
 #include <utility>
 
 #include "core/base/clock.h"
@@ -26,6 +27,21 @@ constexpr auto kEndPatience = 10 * kj::SECONDS;
 // The agent's notes that begin so are about the repository.
 constexpr const char* kOfRepository = "repository: ";
 constexpr int64_t kImageDeadlineNs = 3600LL * 1'000'000'000;
+
+// As in the result's JSON.
+std::string_view repoModeName(schema::RepoMode mode) {
+  switch (mode) {
+    case schema::RepoMode::NONE:
+      return "none";
+    case schema::RepoMode::RO:
+      return "ro";
+    case schema::RepoMode::RW:
+      return "rw";
+    case schema::RepoMode::OVERLAY:
+      break;
+  }
+  return "overlay";
+}
 
 }  // namespace
 
@@ -66,7 +82,9 @@ void TaskRun::record() {
     row.requestSummary += (i == 0 ? "" : ",") + jsonString(request.argv[i]);
     budget -= request.argv[i].size() + 8;  // an empty word is not for nothing
   }
-  row.requestSummary += "]}";
+  row.requestSummary += "],\"repo_mode\":" + jsonString(repoModeName(request.repoMode));
+  if (request.repo && request.repoPath.size() < PATH_MAX) row.requestSummary += ",\"repository\":" + jsonString(request.repoPath);
+  row.requestSummary += "}";
   service_.store_.insertTask(row);
   recorded_ = true;
 }

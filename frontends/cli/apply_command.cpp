@@ -5,6 +5,7 @@
 #include "frontends/cli/changes/apply_run.h"
 #include "frontends/cli/commands.h"
 #include "frontends/cli/exit_code.h"
+#include "frontends/cli/last_task.h"
 #include "frontends/cli/output.h"
 #include "frontends/cli/remote_changes.h"
 #include "frontends/cli/report.h"
@@ -15,6 +16,7 @@ namespace {
 constexpr const char* kExamples = R"(  rauha apply last --dry-run
   rauha apply task_4f0c src/ tests/
   rauha apply last --all-or-nothing --include-protected
+"last" is the newest task with changes, whichever repository it had; from within another one it is refused.
 Exit status: 0 done (protected paths that were left out are named and do not count);
 1 conflicts or failures: with a conflict nothing is applied, unless --skip-conflicts or --force.
 Caches that tools run (__pycache__, .ccache, ...) are left out, unless a PATH inside of one is named.
@@ -79,9 +81,11 @@ int applyCommand(const Invocation& invocation) {
   if (!parse(invocation, arguments, options)) return kOk;
   Client client(instancePaths(arguments.root()));
   RemoteChanges remote(client, *options.task);
+  tellLast(client, remote, *options.task, options.tree, invocation.json);
   requireKept(remote.info());
   const ChangeSet set = remote.all();
   const Tree tree(options.tree ? *options.tree : set.base.path);
+  if (!options.tree) requireOwnTree(*options.task, set.taskId, set.base.path);
   if (!options.tree) tree.mustBe(set.base);
   for (auto& path : options.apply.paths) path = treePath(path, set.base.path);
   auto items = planApply(set, tree, options.apply);

@@ -61,11 +61,13 @@ FileState stateOf(schema::FileState::Reader in) {
   out.ctimeNs = in.getCtimeNs();
   out.inode = in.getInode();
   out.digest = str(in.getDigest());
+  out.entries = str(in.getEntries());
   out.target = in.hasTargetBytes() ? bytesOf(in.getTargetBytes()) : str(in.getTarget());
   for (const auto attribute : in.getXattrs())
     out.xattrs.push_back(
         {attribute.hasNameBytes() ? bytesOf(attribute.getNameBytes()) : str(attribute.getName()), bytesOf(attribute.getValue())});
-  if (!out.digest.empty() && !isSha256(out.digest)) throw corruptChangeSet("'" + out.digest + "' is no digest");
+  for (const auto& digest : {out.digest, out.entries})
+    if (!digest.empty() && !isSha256(digest)) throw corruptChangeSet("'" + digest + "' is no digest");
   return out;
 }
 
@@ -84,6 +86,11 @@ Fields fieldsOf(capnp::List<capnp::Text>::Reader names) {
 }
 
 }  // namespace
+
+std::string hostTreeChangedText(schema::ChangeSet::Reader set) {
+  return std::string("the host's tree changed ") +
+         (set.getFrom().size() == 0 ? "while the task ran" : "since the task that it goes on from began");
+}
 
 Change readChange(schema::Change::Reader in) {
   Change out;

@@ -15,6 +15,9 @@ namespace rauha::cli {
 Change readChange(schema::Change::Reader in);
 BaseTree readBase(schema::BaseTree::Reader in);
 
+// "the host's tree changed while the task ran", or since the task that it goes on from began.
+std::string hostTreeChangedText(schema::ChangeSet::Reader set);
+
 // For whatever else is wrong with a change set of the daemon's.
 Error corruptChangeSet(const std::string& text, const std::string& object = {});
 

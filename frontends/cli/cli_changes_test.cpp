@@ -1,5 +1,7 @@
 // `rauha diff`, `apply` and `task`, the whole program against the fake daemon: text, JSON, errors, exit status.
+#include <fcntl.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
@@ -16,7 +18,9 @@ class Changes : public CliTest {
   Changes() {
     fs::create_directories(root_ + "/host");
     fs::create_directories(root_ + "/layer");
+    fs::current_path(root_ + "/host");  // `apply last` looks whose repository the caller is in
   }
+  ~Changes() override { fs::current_path("/"); }
   void put(const std::string& path, const std::string& content) const {
     fs::create_directories(fs::path(root_ + "/" + path).parent_path());
     std::ofstream(root_ + "/" + path) << content;
@@ -104,6 +108,47 @@ TEST_F(Changes, conflictsAreRefused) {
   EXPECT_EQ(json({"apply", "last", "--skip-conflicts", "--all-or-nothing"}, 2)["error"]["class"], "usage");
 }
 
+TEST_F(Changes, lastSaysWhichTaskAndTree) {
+  task();
+  const std::string line = "rauha: last: task_00000000000000000000, → " + root_ + "/host\n";
+  using Words = std::vector<std::string>;
+  for (const auto& words : {Words{"diff", "last"}, Words{"apply", "last", "--dry-run"}, Words{"diff", "last", "--patch"}})
+    EXPECT_EQ(run(words).err.rfind(line, 0), 0u) << run(words).err;
+  EXPECT_EQ(run({"diff", "task_0"}).err, "");
+  EXPECT_EQ(run({"diff", "last", "--json"}).err, "");
+}
+
+TEST_F(Changes, lastIsNotAppliedFromWithinAnotherRepository) {
+  task();
+  fs::create_directories(root_ + "/mine/.git");
+  fs::create_directories(root_ + "/mine/src");
+  fs::current_path(root_ + "/mine/src");
+  const auto refused = json({"apply", "last"}, 1);
+  EXPECT_EQ(refused["error"]["code"], "conflict") << refused;
+  EXPECT_EQ(host("a"), "old\n");
+  EXPECT_EQ(run({"diff", "last"}).status, 0);
+  EXPECT_EQ(run({"apply", "last", "--dry-run", "--tree", root_ + "/host"}).status, 0) << "named";
+  EXPECT_EQ(run({"apply", "task_0"}).status, 0) << "named";
+  EXPECT_EQ(host("a"), "new\n");
+}
+
+TEST_F(Changes, aClosedPipeIsNoFailure) {
+  task();
+  using Words = std::vector<std::string>;
+  for (const auto& words : {Words{"diff", "task_0"}, Words{"task", "list"}, Words{"task", "list", "--json"}, Words{"apply", "task_0"}}) {
+    int ends[2];
+    ASSERT_EQ(pipe2(ends, O_CLOEXEC), 0);
+    const UniqueFd output(ends[1]);
+    close(ends[0]);
+    auto closed = spec(words);
+    closed.standardOutput = output.get();
+    const auto finished = run(closed);
+    EXPECT_EQ(finished.status, 141) << words[0];
+    EXPECT_EQ(finished.err, "");
+  }
+  EXPECT_EQ(host("a"), "new\n") << "what was asked for was done";
+}
+
 TEST_F(Changes, pathsOutOfTheTreeAreTheDaemonsFault) {
   put("layer/x", "evil\n");
   put("fake-changes", "? x\n");
@@ -131,7 +176,12 @@ TEST_F(Changes, tasks) {
   EXPECT_EQ(json({"task", "list", "--limit", "-1"}, 2)["error"]["class"], "usage");
   EXPECT_EQ(json({"task", "show", "last"})["stdout"], "out");
   EXPECT_EQ(json({"task", "show", "task_1"}, 1)["error"]["code"], "not_found");
-  EXPECT_EQ(json({"task", "delete", "task_0"})["deleted"], "task_0");
+  EXPECT_NE(text({"task", "show", "last"}).find("output and evidence: rauha task show task_00000000000000000000 --json --root " + root_),
+            std::string::npos);
+  for (const char* word : {"last", "task_0"}) {
+    EXPECT_EQ(json({"task", "delete", word})["deleted"], "task_00000000000000000000");
+    EXPECT_EQ(text({"task", "delete", word}), "task task_00000000000000000000 is deleted\n");
+  }
   EXPECT_EQ(json({"task", "prune", "--older-than", "7d", "--max-size", "1GiB", "--dry-run"})["freed_bytes"], 4 << 20);
   EXPECT_TRUE(daemonNoted("pruneTasks age=604800000 bytes=1073741824 dry"));
   for (const char* bad : {"7", "d", "-1d", "0d", "x7d"})

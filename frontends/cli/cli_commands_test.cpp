@@ -109,6 +109,7 @@ TEST_F(Commands, mistakes) {
 TEST_F(Commands, helpNeedsNoDaemon) {
   EXPECT_NE(text({"--help"}).find("sandbox"), std::string::npos);
   EXPECT_NE(text({"help", "exit-codes"}).find("124"), std::string::npos);
+  for (const char* again : {"help", "--help", "-h"}) EXPECT_EQ(text({"help", again}), text({"--help"})) << again;
   for (const char* group : {"task", "zone", "policy", "image", "plugin", "daemon"})
     EXPECT_NE(text({group, "--help"}).find("Commands:"), std::string::npos) << group;
   for (const char* command : {"sandbox", "diff", "apply", "doctor", "events", "version"})

@@ -6,6 +6,7 @@
 #include "frontends/cli/changes/diff.h"
 #include "frontends/cli/commands.h"
 #include "frontends/cli/exit_code.h"
+#include "frontends/cli/last_task.h"
 #include "frontends/cli/output.h"
 #include "frontends/cli/remote_changes.h"
 #include "frontends/cli/report.h"
@@ -29,7 +30,7 @@ struct Options {
 bool parse(const Invocation& invocation, Arguments& arguments, Options& options) {
   arguments.positional("TASK", options.task, "a task's id, a unique beginning of one, or \"last\"", true);
   arguments.flag("--stat", options.stat, "one line a file");
-  arguments.flag("--name-status", options.names, "one letter and the path: A M D T R");
+  arguments.flag("--name-status", options.names, "one letter, the path, and why it is protected: A M D T R");
   arguments.flag("--patch", options.patch,
                  "a patch that git apply takes, binary files included; what it cannot say is told on standard error");
   arguments.flag("--all", options.all, "also what is grouped as noise: refreshed indexes, mere times, caches (with --patch: caches)");
@@ -60,7 +61,7 @@ void warnings(schema::ChangeSet::Reader info) {
   if (info.getHostTree() == schema::HostTree::CHANGED) {
     std::string paths;
     for (const auto path : info.getHostChanges()) paths += (paths.empty() ? "" : ", ") + str(path);
-    printWarning("the host's tree changed while the task ran" + (paths.empty() ? paths : ": " + paths));
+    printWarning(hostTreeChangedText(info) + (paths.empty() ? paths : ": " + paths));
   }
   for (const auto note : info.getNotes()) printWarning(str(note));
 }
@@ -74,6 +75,7 @@ int diffCommand(const Invocation& invocation) {
   if (!parse(invocation, arguments, options)) return kOk;
   Client client(instancePaths(arguments.root()));
   RemoteChanges remote(client, *options.task);
+  tellLast(client, remote, *options.task, options.tree, invocation.json);
   for (auto& path : options.paths) path = treePath(path, readBase(remote.info().getBase()).path);
   if (invocation.json) return printDocument(remote.json(options.paths)), kOk;
   const ChangeSet set = remote.all();
@@ -81,9 +83,10 @@ int diffCommand(const Invocation& invocation) {
   warnings(remote.info());
   const auto tree = openTree(remote, options.tree);
   const Style style(STDOUT_FILENO);
-  DiffPrinter printer(tree ? &*tree : nullptr, remote, printText, printWarning, isatty(STDOUT_FILENO) == 1, style);
+  DiffPrinter printer(tree ? &*tree : nullptr, remote, printText, printWarning, isatty(STDOUT_FILENO) == 1, style, hostChangedText(set),
+                      options.paths);
   if (options.patch) return printer.patch(changes, options.all) ? kOk : kFailure;
-  if (options.names) return printer.names(changes), kOk;
+  if (options.names) return printer.names(changes, options.all), kOk;
   if (options.stat) return printer.stat(changes, options.all), kOk;
   printer.text(changes, options.all);
   return kOk;

@@ -52,6 +52,7 @@ Exit status of every other command
   0      done; `doctor`: nothing is missing; `daemon status`: it runs
   1      it could not be done; `doctor`: something is missing; `daemon status`: it does not run
   2      the command line is wrong
+  141    nobody reads standard output any more
 
 With --json, standard output is exactly one JSON document whatever the exit status is
 (`rauha events --json`: one object a line). Errors are in its "error" member.

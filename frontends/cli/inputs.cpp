@@ -6,9 +6,13 @@
 
 #include <array>
 #include <cerrno>
+#include <climits>
+#include <cstdlib>
 #include <cstring>
+#include <filesystem>
 
 #include "core/base/error.h"
+#include "core/base/protected_paths.h"
 #include "frontends/cli/builtin_policies.h"
 
 namespace rauha::cli {
@@ -93,6 +97,24 @@ UniqueFd openRepository(const std::string& path, bool forWriting) {
   if (forWriting && faccessat(fd.get(), ".", W_OK, AT_EACCESS) != 0)
     throw osError("repository", what + " cannot be written by you", errno, "use --repo-mode ro, or a directory that you own");
   return fd;
+}
+
+std::string gitDirectoryOutside(int repository, const std::string& path) {
+  constexpr std::string_view kKey = "gitdir: ";
+  const UniqueFd fd(openat(repository, ".git", O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
+  struct stat st {};
+  if (!fd || fstat(fd.get(), &st) != 0 || !S_ISREG(st.st_mode)) return {};
+  char text[PATH_MAX + kKey.size()];
+  const ssize_t size = read(fd.get(), text, sizeof text);
+  std::string_view line(text, size > 0 ? static_cast<size_t>(size) : 0);
+  line = line.substr(0, line.find('\n'));
+  if (!line.starts_with(kKey) || line.size() == kKey.size()) return {};
+  line.remove_prefix(kKey.size());
+  const std::string named = line.front() == '/' ? std::string(line) : path + "/" + std::string(line);
+  char real[PATH_MAX];
+  const std::string directory =
+      realpath(named.c_str(), real) == nullptr ? std::filesystem::path(named).lexically_normal().string() : std::string(real);
+  return isAtOrBelow(directory, path) ? std::string() : directory;
 }
 
 UniqueFd openImageSource(const std::string& reference) {

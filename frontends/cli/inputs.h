@@ -15,6 +15,10 @@ namespace rauha::cli {
 // The directory, open for reading. forWriting: also checks that the caller may write in it. Throws Error "repository".
 UniqueFd openRepository(const std::string& path, bool forWriting);
 
+// Where the repository's `.git` is a file, as in a linked worktree or a submodule: the directory that it names, when that is not below the
+// repository. Empty: it is, or there is no such file. path: the repository's, absolute.
+std::string gitDirectoryOutside(int repository, const std::string& path);
+
 // The path inside "dir:", "oci:", "oci-archive:" and "docker-archive:" references, opened. A tag (or digest) behind it is cut off by trying
 // the longest path that exists. The scheme of another plugin is recognized by a path that begins with '/', "./" or "../" and is a directory
 // or a regular file. No descriptor for every other reference. Throws Error "image".

@@ -1,5 +1,6 @@
 #include "frontends/cli/inputs.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -127,6 +128,37 @@ TEST_F(Inputs, repositoryThatTheCallerMayNotRead) {
     EXPECT_EQ(e.code(), Code::denied) << e.text();
     EXPECT_NE(e.hint().find("--repo-mode ro"), std::string::npos);
   }
+}
+
+TEST_F(Inputs, aGitDirectoryOutsideIsFound) {
+  directory = fs::canonical(directory).string();
+  fs::create_directories(directory + "/repo/inner");
+  fs::create_directories(directory + "/main/.git/worktrees/repo");
+  const std::string repo = directory + "/repo", outside = directory + "/main/.git/worktrees/repo";
+  const auto found = [&] {
+    const UniqueFd fd(open(repo.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    return gitDirectoryOutside(fd.get(), repo);
+  };
+  EXPECT_EQ(found(), "");
+  const auto put = [&](const std::string& text) { std::ofstream(repo + "/.git") << text; };
+  put("gitdir: " + outside + "\n");
+  EXPECT_EQ(found(), outside);
+  put("gitdir: ../main/.git/worktrees/repo\n");
+  EXPECT_EQ(found(), outside);
+  put("gitdir: ../gone\n");
+  EXPECT_EQ(found(), directory + "/gone");
+  put("gitdir: inner\n");
+  EXPECT_EQ(found(), "");
+  for (const char* none : {"", "gitdir: ", "something else\n"}) {
+    put(none);
+    EXPECT_EQ(found(), "") << none;
+  }
+  fs::remove(repo + "/.git");
+  fs::create_directory(repo + "/.git");
+  EXPECT_EQ(found(), "");
+  fs::remove(repo + "/.git");
+  fs::create_symlink(outside, repo + "/.git");
+  EXPECT_EQ(found(), "") << "a link is not read here";
 }
 
 }  // namespace

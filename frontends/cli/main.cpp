@@ -82,7 +82,9 @@ Examples
 
 int helpCommand(const Invocation& invocation) {
   if (invocation.options.empty()) return help();
-  if (invocation.options.front() == "exit-codes") return printText(exitCodeHelp()), kOk;
+  const std::string& topic = invocation.options.front();
+  if (topic == "help" || topic == "--help" || topic == "-h") return help();
+  if (topic == "exit-codes") return printText(exitCodeHelp()), kOk;
   const Command* command = find(invocation.options.front());
   if (command == nullptr)
     throw unknownCommand("rauha help: nothing is known about '" + invocation.options.front() + "'", invocation.options.front());
@@ -123,6 +125,8 @@ int main(int argc, char** argv) {
   const std::vector<std::string> words(argv + (argc > 0 ? 1 : 0), argv + argc);
   try {
     return run(readCommandLine(words));
+  } catch (const OutputClosed&) {
+    return kSignalBase + SIGPIPE;
   } catch (...) {
     return fail(rauha::currentError("internal"), wantsJson(words));
   }

@@ -14,6 +14,8 @@
 namespace rauha::cli {
 namespace {
 
+constexpr size_t kLeastShown = 12;  // of a table's last column, however narrow the terminal
+
 constexpr std::string_view escapeOf(Colour colour) {
   switch (colour) {
     case Colour::red:
@@ -58,6 +60,15 @@ const char* reordering(std::string_view three) noexcept {
   return nullptr;
 }
 
+// At a code point, with an ellipsis for the rest.
+std::string cut(const std::string& text, size_t most) {
+  if (width(text) <= most) return text;
+  size_t end = 0;
+  for (size_t seen = 0; end < text.size(); ++end)
+    if ((static_cast<unsigned char>(text[end]) & 0xc0) != 0x80 && ++seen == most) break;
+  return text.substr(0, end) + "…";
+}
+
 }  // namespace
 
 void writeFully(int fd, std::string_view bytes, std::string_view what) {
@@ -69,6 +80,8 @@ void writeFully(int fd, std::string_view bytes, std::string_view what) {
       // Somebody gave us a non-blocking descriptor; the document is written whole nevertheless.
       pollfd p{fd, POLLOUT, 0};
       if (poll(&p, 1, -1) < 0 && errno != EINTR) throwErrno("task", what);
+    } else if (n < 0 && errno == EPIPE && fd == STDOUT_FILENO) {
+      throw OutputClosed("task", Code::io, std::string(what) + ": nobody reads it any more");
     } else if (n < 0 && errno != EINTR) {
       throwErrno("task", what);
     }
@@ -112,7 +125,7 @@ std::string Style::paint(Colour colour, std::string_view text) const {
   return std::string(escapeOf(colour)) + std::string(text) + "\x1b[0m";
 }
 
-std::string Table::text() const {
+std::string Table::text(size_t columns) const {
   std::vector<size_t> widths;
   std::vector<std::vector<std::string>> cells;
   for (const auto& row : rows_) {
@@ -121,10 +134,13 @@ std::string Table::text() const {
     if (widths.size() < line.size()) widths.resize(line.size());
     for (size_t i = 0; i < line.size(); ++i) widths[i] = std::max(widths[i], width(line[i]));
   }
+  size_t before = 0;
+  for (size_t i = 0; i + 1 < widths.size(); ++i) before += widths[i] + 2;
+  const size_t last = columns == 0 ? SIZE_MAX : std::max(kLeastShown, columns > before ? columns - before : 0);
   std::string out;
   for (const auto& line : cells) {
     for (size_t i = 0; i < line.size(); ++i) {
-      out += line[i];
+      out += i + 1 < widths.size() ? line[i] : cut(line[i], last);
       if (i + 1 < line.size()) out.append(widths[i] - width(line[i]) + 2, ' ');
     }
     out += '\n';

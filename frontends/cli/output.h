@@ -11,7 +11,14 @@
 
 namespace rauha::cli {
 
-// Writes everything, also to a non-blocking descriptor. Throws osError of class "task" ("write to standard output: …").
+// Nobody reads standard output any more (`rauha task list | head`): no failure of the command, which ends quietly.
+class OutputClosed final : public Error {
+ public:
+  using Error::Error;
+};
+
+// Writes everything, also to a non-blocking descriptor. Throws osError of class "task" ("write to standard output: …");
+// OutputClosed for a closed pipe as standard output.
 void writeFully(int fd, std::string_view bytes, std::string_view what);
 
 // UTF-8 without control characters: what is not text becomes U+FFFD, a control character its \xNN form, and one
@@ -35,7 +42,8 @@ class Table final {
  public:
   explicit Table(std::vector<std::string> header) : rows_{std::move(header)} {}
   void add(std::vector<std::string> row) { rows_.push_back(std::move(row)); }
-  std::string text() const;
+  // columns: of the terminal; the last column is cut so that a row fits, and keeps some characters in any case. 0: nothing is cut.
+  std::string text(size_t columns = 0) const;
 
  private:
   std::vector<std::vector<std::string>> rows_;

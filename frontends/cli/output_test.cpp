@@ -25,6 +25,15 @@ TEST(Table, alignsByCharacters) {
   EXPECT_EQ(table.text(), "NAME    X\n\xc3\xbc       1\nlonger  -\n");
 }
 
+TEST(Table, cutsItsLastColumnToTheTerminal) {
+  Table table({"NAME", "COMMAND"});
+  table.add({"a", "0123456789\xc3\xbc 0123456789"});
+  EXPECT_EQ(table.text(20), "NAME  COMMAND\na     0123456789\xc3\xbc 0…\n");
+  EXPECT_EQ(table.text(27), "NAME  COMMAND\na     0123456789\xc3\xbc 01234567…\n");
+  EXPECT_EQ(table.text(28), "NAME  COMMAND\na     0123456789\xc3\xbc 0123456789\n");
+  EXPECT_EQ(table.text(1), "NAME  COMMAND\na     0123456789\xc3\xbc…\n") << "some of it in any case";
+}
+
 TEST(Duration, isForPeople) {
   EXPECT_EQ(formatDuration(0), "0 ms");
   EXPECT_EQ(formatDuration(1842), "1.84 s");

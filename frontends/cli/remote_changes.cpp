@@ -59,6 +59,7 @@ const std::vector<RemoteChanges::Page>& RemoteChanges::pages() {
 ChangeSet RemoteChanges::all() {
   ChangeSet out;
   out.taskId = taskId_;
+  out.from = str(info().getFrom());
   out.base = readBase(info().getBase());
   for (const auto& page : pages())
     for (const auto change : page.getChanges()) out.changes.push_back(readChange(change));

@@ -20,6 +20,7 @@
 #include "frontends/cli/commands.h"
 #include "frontends/cli/daemon_start.h"
 #include "frontends/cli/exit_code.h"
+#include "frontends/cli/last_task.h"
 #include "frontends/cli/output.h"
 #include "frontends/cli/registry_credentials.h"
 #include "frontends/cli/remote_changes.h"
@@ -84,12 +85,12 @@ class LocalResult final {
 };
 
 // Prints the one document, or the summary; returns the exit status. Standard output that cannot take it is itself an error of ours.
-int report(schema::TaskResult::Reader result, bool json, int clientSignal) {
+int report(schema::TaskResult::Reader result, bool json, int clientSignal, const std::string& root = {}) {
   const int status = exitCodeOf(result, clientSignal);
   if (!json) {
     try {
       const Style style(STDERR_FILENO);
-      writeFully(STDERR_FILENO, summaryOf(result, style), "write to standard error");
+      writeFully(STDERR_FILENO, summaryOf(result, style, root), "write to standard error");
     } catch (const Error&) {
       // Nobody listens; the exit status still tells.
     }
@@ -132,6 +133,7 @@ std::string absolutePath(const std::string& path) {
 void openPredecessor(const SandboxOptions& options, SandboxInputs& inputs) {
   Client client(instancePaths(options.root));
   const RemoteChanges changes(client, *options.from);
+  tellLast(client, changes, *options.from, options.repoPath, options.json);
   const BaseTree base = readBase(changes.info().getBase());
   inputs.from = changes.taskId();
   const std::string& path = options.repoPath ? *options.repoPath : base.path;
@@ -148,11 +150,18 @@ void openPredecessor(const SandboxOptions& options, SandboxInputs& inputs) {
   }
 }
 
+void warnOfGitOutside(const SandboxOptions& options, const SandboxInputs& inputs) {
+  const std::string outside = options.json ? std::string() : gitDirectoryOutside(inputs.repository.get(), inputs.repositoryPath);
+  if (!outside.empty())
+    printWarning("the git directory of " + inputs.repositoryPath + " is " + outside +
+                 ", outside of what the task sees: git does not work there");
+}
+
 void openRepositories(const SandboxOptions& options, SandboxInputs& inputs) {
   if (options.from) return openPredecessor(options, inputs);
   if (!options.repoPath) return;
   inputs.repository = openRepository(*options.repoPath, options.repoMode == RepoMode::rw);
-  inputs.repositoryPath = options.repoMode == RepoMode::overlay ? absolutePath(*options.repoPath) : *options.repoPath;
+  inputs.repositoryPath = absolutePath(*options.repoPath);
 }
 
 // A helper may take its time or ask the user: it is run only when the image is not stored.
@@ -174,6 +183,7 @@ std::string credentialsFor(const SandboxOptions& options) {
 SandboxInputs openInputs(const SandboxOptions& options, bool standardInputMissing) {
   SandboxInputs inputs;
   openRepositories(options, inputs);
+  if (inputs.repository) warnOfGitOutside(options, inputs);
   inputs.image = openImageSource(options.image);
   if (!inputs.image && options.pull != "never") inputs.credentials = credentialsFor(options);
   if (options.policy) inputs.policy = readPolicy(*options.policy);
@@ -231,7 +241,7 @@ struct Session {
       reviveDaemon(paths);
       return status;
     }
-    KJ_IF_MAYBE (response, result) return report(response->getResult(), options.json, signals.ending());
+    KJ_IF_MAYBE (response, result) return report(response->getResult(), options.json, signals.ending(), paths.root);
     return giveUp(run.silent());
   }
 

@@ -29,7 +29,7 @@ schema::RepoMode schemaOf(RepoMode mode) noexcept;
 // What was opened for the request; outlives every attempt.
 struct SandboxInputs {
   UniqueFd repository, image;
-  std::string repositoryPath;  // absolute where the system tells it; for the record
+  std::string repositoryPath;  // absolute where the system tells it; for the record, and for who asks for the task later
   std::string from;            // id of the task to go on from; empty: none
   std::optional<PolicyText> policy;
   std::string credentials;   // for the image's registry; empty: none

@@ -1,9 +1,11 @@
 #include "frontends/cli/summary.h"
 
 #include <cstring>
+#include <string>
 #include <string_view>
 
 #include "core/base/units.h"
+#include "frontends/cli/change_reader.h"
 #include "frontends/cli/output.h"
 
 namespace rauha::cli {
@@ -17,6 +19,20 @@ std::string str(capnp::Text::Reader text) { return std::string(text.begin(), tex
 std::string signalName(int64_t number) {
   const char* name = number > 0 && number < 65 ? sigabbrev_np(static_cast<int>(number)) : nullptr;
   return name != nullptr ? "SIG" + std::string(name) : "signal " + std::to_string(number);
+}
+
+std::string repoModeText(schema::RepoMode mode) {
+  switch (mode) {
+    case schema::RepoMode::NONE:
+      return "none";
+    case schema::RepoMode::RO:
+      return "ro";
+    case schema::RepoMode::RW:
+      return "rw";
+    case schema::RepoMode::OVERLAY:
+      return "overlay";
+  }
+  return "of a mode that this version does not know";
 }
 
 struct Ending {
@@ -167,18 +183,29 @@ std::string protectedText(schema::ChangeSet::Reader set) {
   return " (can run code here: " + paths + ")";
 }
 
+// As a shell takes it.
+std::string shellWord(const std::string& text) {
+  constexpr std::string_view kPlain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-+:@%=,";
+  if (!text.empty() && text.find_first_not_of(kPlain) == std::string::npos) return text;
+  std::string out = "'";
+  for (const char c : text) out += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return out + "'";
+}
+
 // What became of the repository, and how to go on.
-std::string changesLines(schema::TaskResult::Reader result, const Style& style) {
+std::string changesLines(schema::TaskResult::Reader result, const Style& style, const std::string& root) {
   if (!result.hasChanges()) return {};
   const auto set = result.getChanges();
   const std::string task = printable(str(result.getTaskId())), protectedOnes = protectedText(set), counts = countsText(set.getTotals());
+  const std::string instance = root.empty() ? std::string() : " --root " + shellWord(printable(root));
   std::string out = style.paint(Colour::dim, "rauha: changes: ") + counts + style.paint(Colour::yellow, protectedOnes);
-  if (set.getKept() && counts != "none") out += style.paint(Colour::dim, " — rauha diff " + task + ", rauha apply " + task);
+  if (set.getKept() && counts != "none")
+    out += style.paint(Colour::dim, " — rauha diff " + task + instance + ", rauha apply " + task + instance);
   out += "\n";
   if (!set.getKept())
     out += style.paint(Colour::yellow, "rauha: warning: ") + "the changes were not kept: " + printable(str(set.getKeptNote())) + "\n";
   if (set.getHostTree() == schema::HostTree::CHANGED)
-    out += style.paint(Colour::yellow, "rauha: warning: ") + "the host's tree changed while the task ran\n";
+    out += style.paint(Colour::yellow, "rauha: warning: ") + hostTreeChangedText(set) + "\n";
   for (const auto note : set.getNotes()) out += style.paint(Colour::yellow, "rauha: warning: ") + printable(str(note)) + "\n";
   return out;
 }
@@ -217,9 +244,34 @@ std::string stages(schema::TaskResult::Reader result, const Style& style) {
 
 }  // namespace
 
-std::string summaryOf(schema::TaskResult::Reader result, const Style& style) {
+std::string summaryOf(schema::TaskResult::Reader result, const Style& style, const std::string& root) {
   return errorLines(result, style) + endLine(result, style) + weakerLine(result, style) + notes(result, style) +
-         changesLines(result, style) + refusals(result, style) + evidenceGaps(result, style) + stages(result, style);
+         changesLines(result, style, root) + refusals(result, style) + evidenceGaps(result, style) + stages(result, style);
+}
+
+std::string taskText(schema::TaskResult::Reader result, const Style& style, const std::string& root) {
+  std::string out;
+  const auto line = [&](const std::string& name, const std::string& value) {
+    if (!value.empty()) out += style.paint(Colour::bold, name) + std::string(12 - name.size(), ' ') + printable(value) + "\n";
+  };
+  std::string command;
+  for (const auto word : result.getCommand()) command += (command.empty() ? "" : " ") + shellWord(str(word));
+  const auto set = result.getChanges();
+  const std::string tree = set.getBase().hasPath() ? str(set.getBase().getPath()) + " " : std::string();
+  line("task", str(result.getTaskId()));
+  line("command", command);
+  line("image", str(result.getImage()));
+  line("policy", str(result.getPolicy()));
+  line("started", str(result.getStartedAt()));
+  line("finished", str(result.getFinishedAt()));
+  line("repository",
+       result.getRepoMode() == schema::RepoMode::NONE ? std::string() : tree + "(" + repoModeText(result.getRepoMode()) + ")");
+  line("from", str(set.getFrom()));
+  out += summaryOf(result, style, root);
+  const std::string instance = root.empty() ? std::string() : " --root " + shellWord(printable(root));
+  return out +
+         style.paint(Colour::dim, "output and evidence: rauha task show " + printable(str(result.getTaskId())) + " --json" + instance) +
+         "\n";
 }
 
 }  // namespace rauha::cli

@@ -10,7 +10,11 @@ namespace rauha::cli {
 
 class Style;
 
-// Lines, each with its line break. Text from the task or the daemon is made printable.
-std::string summaryOf(schema::TaskResult::Reader result, const Style& style);
+// Lines, each with its line break. Text from the task or the daemon is made printable. root: of a private instance, for the commands that
+// are proposed; empty: the machine's.
+std::string summaryOf(schema::TaskResult::Reader result, const Style& style, const std::string& root = {});
+
+// A finished task for who asks later: ids, command, times, repository, then summaryOf.
+std::string taskText(schema::TaskResult::Reader result, const Style& style, const std::string& root);
 
 }  // namespace rauha::cli

@@ -106,6 +106,48 @@ TEST_F(Summary, changesAndHowToGoOn) {
   EXPECT_NE(text().find("not kept: too large"), std::string::npos);
 }
 
+TEST_F(Summary, hintsNameThePrivateInstance) {
+  result.setTaskId("task_x");
+  auto set = result.initChanges();
+  set.setKept(true);
+  set.initTotals().setAdded(1);
+  const auto of = [&](const std::string& root) { return summaryOf(result.asReader(), Style(-1), root); };
+  EXPECT_NE(of("/my/root").find(" — rauha diff task_x --root /my/root, rauha apply task_x --root /my/root\n"), std::string::npos);
+  EXPECT_NE(of("/my root's").find("rauha diff task_x --root '/my root'\\''s',"), std::string::npos) << of("/my root's");
+}
+
+TEST_F(Summary, aFollowUpsTreeChangedSinceItsPredecessor) {
+  auto set = result.initChanges();
+  set.setHostTree(schema::HostTree::CHANGED);
+  EXPECT_NE(text().find("the host's tree changed while the task ran\n"), std::string::npos);
+  set.setFrom("task_x");
+  EXPECT_NE(text().find("the host's tree changed since the task that it goes on from began\n"), std::string::npos);
+}
+
+TEST_F(Summary, aFinishedTaskIsToldInAFewLines) {
+  result.setTaskId("task_x");
+  auto command = result.initCommand(3);
+  command.set(0, "sh");
+  command.set(1, "-c");
+  command.set(2, "echo \x1b; exit 3");
+  result.setImage("host");
+  result.setStartedAt("2026-01-31T12:00:00.000Z");
+  result.setFinishedAt("2026-01-31T12:00:01.000Z");
+  result.setStatus(schema::TaskStatus::FAILED);
+  auto code = result.initExitCode();
+  code.setValue(3);
+  result.setRepoMode(schema::RepoMode::OVERLAY);
+  result.initChanges().initBase().setPath("/repo");
+  EXPECT_EQ(taskText(result.asReader(), Style(-1), ""),
+            "task        task_x\n"
+            "command     sh -c 'echo \\x1b; exit 3'\n"
+            "image       host\n"
+            "started     2026-01-31T12:00:00.000Z\n"
+            "finished    2026-01-31T12:00:01.000Z\n"
+            "repository  /repo (overlay)\n" +
+                text() + "output and evidence: rauha task show task_x --json\n");
+}
+
 TEST_F(Summary, errorComesWithItsRemedy) {
   result.setStatus(schema::TaskStatus::RUNTIME_ERROR);
   auto error = result.initError();

@@ -1,5 +1,6 @@
 // `rauha task list|show|delete|prune`
 #include <capnp/dynamic.h>
+#include <unistd.h>
 
 #include "core/base/schema_error.h"
 #include "core/base/units.h"
@@ -10,6 +11,8 @@
 #include "frontends/cli/exit_code.h"
 #include "frontends/cli/output.h"
 #include "frontends/cli/report.h"
+#include "frontends/cli/summary.h"
+#include "frontends/cli/terminal.h"
 
 namespace rauha::cli {
 namespace {
@@ -41,7 +44,7 @@ std::string tableOf(Summaries tasks) {
     table.add({str(task.getTaskId()), str(task.getStatus()), changesText(task),
                task.getKept() ? formatBytes(task.getKeptBytes()) : std::string(), str(task.getCreatedAt()), str(task.getRepoPath()),
                commandText(task)});
-  return table.text();
+  return table.text(isatty(STDOUT_FILENO) == 1 ? terminalSize(STDOUT_FILENO).columns : 0);
 }
 
 uint32_t limitOf(const std::optional<std::string>& text) {
@@ -72,12 +75,14 @@ int list(const Invocation& invocation) {
 }
 
 int show(const Invocation& invocation) {
-  Arguments arguments("rauha task show", "Show a task's result: the document that `rauha sandbox --json` printed.",
+  Arguments arguments("rauha task show",
+                      "Show what a task was and how it ended. With --json: the document that `rauha sandbox --json` printed.",
                       "  rauha task show last\n  rauha task show task_4f0c --json\n");
   std::optional<std::string> task;
   arguments.positional("TASK", task, "a task's id, a unique beginning of one, or \"last\"", true);
   if (!arguments.parse(invocation)) return kOk;
-  Client client(instancePaths(arguments.root()));
+  const auto paths = instancePaths(arguments.root());
+  Client client(paths);
   const auto response = client.call([&](schema::Rauha::Client& rauha) {
     auto request = rauha.showTaskRequest();
     request.setTaskId(*task);
@@ -85,7 +90,7 @@ int show(const Invocation& invocation) {
   });
   throwOnError(response.getOutcome());
   if (invocation.json) return printDocument(toJson(response.getResult())), kOk;
-  printText(fieldLines(response.getResult()));
+  printText(taskText(response.getResult(), Style(STDOUT_FILENO), paths.root));
   return kOk;
 }
 
@@ -102,8 +107,9 @@ int remove(const Invocation& invocation) {
     return request.send();
   });
   throwOnError(response.getOutcome());
-  if (invocation.json) return printDocument(document("deleted", jsonString(*task))), kOk;
-  printText("task " + printable(*task) + " is deleted\n");
+  const std::string deleted = response.getTaskId().size() > 0 ? str(response.getTaskId()) : *task;
+  if (invocation.json) return printDocument(document("deleted", jsonString(deleted))), kOk;
+  printText("task " + printable(deleted) + " is deleted\n");
   return kOk;
 }
 

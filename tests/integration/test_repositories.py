@@ -52,6 +52,10 @@ def start(rauha, repo, script):
     return running
 
 
+def last(rauha):
+    return rauha.run("task", "list", "--limit", "1", "--json").exited(0).json["tasks"][0]["task_id"]
+
+
 def go_on(running):
     running.process.stdin.write(b"go\n")
     running.process.stdin.close()
@@ -169,6 +173,45 @@ def test_worktree_of_the_hosts_survives(rauha, tmp_path, repo):
     assert git(tmp_path / "linked", "rev-parse", "HEAD") == git(repo, "rev-parse", "HEAD~1")
 
 
+@pytest.mark.parametrize("when", ["after", "meanwhile", "both"])
+def test_index_that_the_host_only_refreshed(rauha, repo, when):
+    """`git status` of a prompt or an editor rewrites the host's index; the task's commit is applied nevertheless, and again after another look."""
+    committed(repo)
+    head = git(repo, "rev-parse", "HEAD")
+
+    def look(name="src/a.c"):
+        before = (repo / ".git" / "index").read_bytes()
+        os.utime(repo / name)
+        git(repo, "status")
+        assert (repo / ".git" / "index").read_bytes() != before, "git did not refresh its index"
+
+    running = start(rauha, repo, "echo more >> README; echo new > added; git add -A; git commit -qm second")
+    if when != "after":
+        look()
+    go_on(running)
+    identifier = last(rauha)
+    if when != "meanwhile":
+        look("old/y")
+    assert apply(rauha, identifier)["ok"]
+    assert git(repo, "rev-parse", "HEAD~1") == head and git(repo, "status", "--porcelain") == ""
+    git(repo, "fsck", "--strict")
+    look()
+    again = apply(rauha, identifier)
+    assert again["counts"]["conflict"] == 0 and again["counts"]["applied"] == 0, again
+    assert git(repo, "status", "--porcelain") == ""
+
+
+def test_what_the_host_staged_is_a_conflict(rauha, repo):
+    committed(repo)
+    running = start(rauha, repo, "echo new > added; git add added")
+    go_on(running)
+    (repo / "mine").write_text("mine\n")
+    git(repo, "add", "mine")
+    outcome = apply(rauha, last(rauha), code=1)
+    assert [change["path"] for change in outcome["changes"] if change["verdict"] == "conflict"] == [".git/index"], outcome
+    assert "A  mine" in git(repo, "status", "--porcelain")
+
+
 def test_task_in_a_linked_worktree(rauha, tmp_path, repo):
     """Its git directory lies outside, so git does not work in the zone; files do, and nothing outside is reached."""
     committed(repo)
@@ -179,6 +222,8 @@ def test_task_in_a_linked_worktree(rauha, tmp_path, repo):
     apply(rauha, document["task_id"])
     assert (linked / "README").read_text() == "one\ntwo\nmore\n" and snapshot(repo) == before
     assert git(linked, "status", "--porcelain") == " M README\n"
+    told = rauha.sandbox("true", options=["--repo-path", str(linked)], json_output=False).exited(0).stderr.decode()
+    assert f"the git directory of {linked} is {repo}/.git/worktrees/linked, outside of what the task sees" in told
 
 
 def conflicting(repo):
@@ -215,7 +260,7 @@ def test_host_that_rebases_meanwhile(rauha, repo):
     text = go_on(running).stderr.decode()
     assert "changed while the task ran" in text, text
     before = snapshot(repo)
-    outcome = apply(rauha, "last", code=1)
+    outcome = apply(rauha, last(rauha), code=1)
     assert outcome["refused"] and [change["path"] for change in outcome["changes"] if change["verdict"] == "conflict"] == ["README"]
     assert snapshot(repo) == before
     found = rauha.run("diff", "last").exited(0).stdout.decode()
@@ -236,7 +281,7 @@ def test_what_the_host_does_meanwhile_is_told_for_each_kind(rauha, repo):
     assert document["host_tree"] == "changed" and {"link", "src/a.c", "run.sh", "old/x"} <= set(document["host_changes"])
     changed = {change["path"] for change in document["changes"] if change.get("host_changed")}
     assert changed >= {"link", "src/a.c", "run.sh", "old/x"} and "old/y" not in changed
-    outcome = apply(rauha, "last", code=1)
+    outcome = apply(rauha, last(rauha), code=1)
     conflicts = {change["path"] for change in outcome["changes"] if change["verdict"] == "conflict"}
     assert conflicts == {"link", "src/a.c", "run.sh", "old/x"}, outcome
 

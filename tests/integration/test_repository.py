@@ -117,6 +117,15 @@ def test_rw_writes_through(rauha, repo):
     assert os.readlink(repo / "link") == "README"
 
 
+@pytest.mark.parametrize("mode, said", [("rw", "its changes are in the tree"), ("ro", "it could not change the tree")])
+def test_how_it_was_given_says_where_the_changes_are(rauha, repo, mode, said):
+    document = rauha.sandbox("true", options=["--repo-path", str(repo), "--repo-mode", mode]).task("succeeded", 0)
+    error = rauha.run("diff", document["task_id"], "--json").exited(1).json["error"]
+    assert f"--repo-mode {mode}: {said}" in error["text"], error
+    listed = rauha.run("task", "list", "--json").exited(0).json["tasks"]
+    assert [entry["repo_path"] for entry in listed if entry["task_id"] == document["task_id"]] == [str(repo)]
+
+
 @pytest.mark.parametrize("owner", [(0, 0), (1000, 1000), (54321, 12345)], ids=str)
 def test_rw_keeps_the_owner(rauha, repo, owner):
     """Inside the files are the run user's; on the host what the task makes belongs to the directory's owner (the caller is root)."""

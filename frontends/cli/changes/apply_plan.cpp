@@ -13,6 +13,7 @@
 
 #include "core/base/cache_paths.h"
 #include "core/base/error.h"
+#include "core/base/git_index.h"
 #include "core/base/protected_paths.h"
 
 namespace rauha::cli {
@@ -139,12 +140,27 @@ class Planner final {
       const bool gone = item.host.parentError == ENOENT || item.host.parentError == ENOTDIR;
       if (change.kind == ChangeKind::deleted && gone) return end(item, Verdict::already, {});
       if (leftOut(parentOf(change.path))) return end(item, Verdict::skipped, "its directory is not applied");
-      return conflict(item, parentReason(item.host.parentError), false);
+      return conflict(item, parentReason(item.host.parentError), waitsForForce(parentOf(change.path)));
     }
     compare(item);
     changedMeanwhile(item);
+    if (item.verdict == Verdict::conflict) settleIndex(item);
     if (item.verdict == Verdict::conflict && isRefreshedIndex(change))
       end(item, Verdict::skipped, "only refreshed by the task, and the host's changed as well");
+  }
+
+  // Whose index was only refreshed, by a `git status` or an editor, has staged nothing that the task's does not know.
+  void settleIndex(Item& item) const {
+    const Change& change = *item.change;
+    if (change.kind != ChangeKind::modified || change.fields.mode || change.before.entries.empty()) return;
+    int error = 0;
+    const UniqueFd fd = tree_.openFile(change.path, error);
+    const std::string staged = fd ? gitIndexEntries(fd.get()) : std::string();
+    if (staged.empty()) return;
+    if (staged == change.after.entries) return end(item, Verdict::already, {});
+    if (staged != change.before.entries) return;
+    end(item, Verdict::apply, {});
+    item.forceable = false;
   }
 
   // git writes its index at every look. Where nothing else of the repository changed, nothing of the task's is in it.
@@ -165,9 +181,8 @@ class Planner final {
     const Fields& fields = change.fields;
     const bool metadata = change.kind == ChangeKind::modified && fields.metadataOnly();
     if (metadata && !fields.mode && !fields.owner && !fields.xattrs)
-      return end(item, Verdict::skipped, "only its time differs, and the host's file changed while the task ran");
-    if (item.placeContent || metadata || change.kind == ChangeKind::deleted)
-      conflict(item, "the host's file changed while the task ran", true);
+      return end(item, Verdict::skipped, "only its time differs, and " + hostChangedText(set_));
+    if (item.placeContent || metadata || change.kind == ChangeKind::deleted) conflict(item, hostChangedText(set_), true);
   }
 
   bool isLeftOutCache(const Change& change) const {
@@ -196,6 +211,12 @@ class Planner final {
     if (at == places_.end()) return false;
     const Item& item = items_[at->second];
     return makesDirectory(*item.change) && item.verdict == Verdict::apply;
+  }
+
+  // A new directory whose place something of the host's has, which --force replaces: what stands in the directory follows it.
+  bool waitsForForce(const std::string& path) const {
+    const Item* item = itemAt(path);
+    return item != nullptr && makesDirectory(*item->change) && item->verdict == Verdict::conflict && item->forceable;
   }
 
   // A new directory that is not made, by choice.
@@ -236,7 +257,8 @@ class Planner final {
     const FileState& host = item.host.state;
     if (host.type == FileType::none) return conflict(item, "it is no longer there", change.after.type != FileType::directory);
     if (host.type != change.after.type)
-      return conflict(item, std::string("it is ") + typeName(host.type) + " now", host.type != FileType::directory);
+      return conflict(item, std::string("it is ") + typeName(host.type) + " now",
+                      host.type != FileType::directory && change.after.type != FileType::directory);
     if (change.after.type == FileType::directory) return onlyMetadata(item);
     const bool before = sameContent(change.path, host, change.before);
     if (change.fields.metadataOnly()) {
@@ -388,6 +410,10 @@ class Planner final {
 
 std::vector<Item> planApply(const ChangeSet& set, const Tree& tree, const ApplyOptions& options) {
   return Planner(set, tree, options).plan();
+}
+
+std::string hostChangedText(const ChangeSet& set) {
+  return std::string("the host's file changed ") + (set.from.empty() ? "while the task ran" : "since the task that it goes on from began");
 }
 
 std::string protectionOf(const Change& change) {

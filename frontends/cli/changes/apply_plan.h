@@ -54,6 +54,9 @@ std::vector<Item> planApply(const ChangeSet& set, const Tree& tree, const ApplyO
 // Why a change can run code on the host: what the change set says, or what is known here. Empty: it cannot.
 std::string protectionOf(const Change& change);
 
+// "the host's file changed while the task ran", or since its predecessor, whose tree it saw as well.
+std::string hostChangedText(const ChangeSet& set);
+
 // A new directory has these bits until everything in it is there.
 inline constexpr uint32_t kOwnerMayWrite = 0700;
 

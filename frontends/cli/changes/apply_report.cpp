@@ -123,6 +123,12 @@ void caches(std::string& out, const ApplySummary& summary) {
     out += "  " + printable(name) + ": " + std::to_string(changes) + (changes == 1 ? " change" : " changes") + "\n";
 }
 
+std::string conflictRemedy(const ApplySummary& summary) {
+  const bool forceable = std::any_of(summary.items->begin(), summary.items->end(),
+                                     [](const Item& i) { return i.verdict == Verdict::conflict && i.forceable; });
+  return std::string("  try: --skip-conflicts applies the rest") + (forceable ? ", --force replaces yours" : "") + "\n";
+}
+
 std::string applyTitle(const ApplySummary& summary) {
   if (summary.refused) return "not applied, because of the conflicts:";
   return summary.dryRun ? "would be applied:" : "applied:";
@@ -160,6 +166,7 @@ std::string applyText(const ApplySummary& summary) {
   section(out, summary, Verdict::protection, "not applied, because they can run code on this machine (--include-protected applies them):");
   caches(out, summary);
   section(out, summary, Verdict::conflict, "conflicts:");
+  if (summary.refused) out += conflictRemedy(summary);
   section(out, summary, Verdict::failed, "failed:");
   section(out, summary, Verdict::undone, "taken back or not begun, because of the failure:");
   section(out, summary, Verdict::skipped, "left out:");

@@ -15,6 +15,8 @@
 #include <functional>
 
 #include "core/base/error.h"
+#include "core/base/git_index.h"
+#include "core/base/testing/git_index_bytes.h"
 #include "frontends/cli/changes/apply_lock.h"
 #include "frontends/cli/changes/apply_report.h"
 #include "frontends/cli/changes/testing/trees.h"
@@ -218,6 +220,92 @@ TEST_F(Apply, anIndexThatBothRefreshedIsLeftOut) {
     EXPECT_EQ(content("host", ".git/index"), "refreshed by the user\n");
     EXPECT_EQ(content("host", "README"), committed ? "hello\n" : "changed\n");
   }
+}
+
+// The task staged and committed; the host only looked, before, while or after: the task's index is taken.
+TEST_F(Apply, anIndexThatTheHostOnlyRefreshedIsTheTasks) {
+  rauha::testing::Index found, staged;
+  found.entries = {{"README"}};
+  staged.entries = {{"README", 'n'}, {"new"}};
+  const auto looked = [](rauha::testing::Index index) { return index.entries[0].looked = 9, index.bytes(); };
+  for (const bool meanwhile : {false, true}) {
+    fs::remove_all(top_ + "/host");
+    put("host", ".git/index", found.bytes());
+    put("host", ".git/HEAD", "ref: refs/heads/main\n");
+    begin();
+    put("task", ".git/index", staged.bytes());
+    put("task", ".git/refs/heads/main", "0123\n");
+    ChangeSet set = changes();
+    const auto index = std::find_if(set.changes.begin(), set.changes.end(), [](const Change& c) { return c.path == ".git/index"; });
+    index->before.entries = gitIndexEntries(found.bytes());
+    index->after.entries = gitIndexEntries(staged.bytes());
+    index->hostChanged = meanwhile;
+    put("host", ".git/index", looked(found));
+    apply(set);
+    EXPECT_EQ(content("host", ".git/index"), staged.bytes());
+    EXPECT_EQ(content("host", ".git/refs/heads/main"), "0123\n");
+    // Again, after another look: yours stays.
+    put("host", ".git/index", looked(staged));
+    auto items = apply(set);
+    EXPECT_EQ(countOf(items, Verdict::already), items.size());
+    EXPECT_EQ(content("host", ".git/index"), looked(staged));
+    // What the user staged is not thrown away.
+    found.entries[0].object = 'u';
+    put("host", ".git/index", found.bytes());
+    items = apply(set);
+    EXPECT_EQ(itemOf(items, ".git/index").verdict, Verdict::conflict);
+    EXPECT_TRUE(itemOf(items, ".git/index").forceable);
+    found.entries[0].object = 'o';
+  }
+}
+
+// What the list says about --force is what --force does: for a link, a file, and everything that the task has below.
+TEST_F(Apply, forceDoesWhatTheConflictsSay) {
+  put("host", "target/f", "host\n");
+  begin();
+  put("task", "sub/f", "task\n");
+  put("task", "deep/er/x", "task\n");
+  const ChangeSet set = changes();
+  link("host", "sub", "target");
+  put("host", "deep", "host\n");
+  auto items = apply(set);
+  for (const char* path : {"sub", "sub/f", "deep", "deep/er", "deep/er/x"}) {
+    EXPECT_EQ(itemOf(items, path).verdict, Verdict::conflict) << path;
+    EXPECT_TRUE(itemOf(items, path).forceable) << path;
+  }
+  ApplySummary summary{"task_x", "/r", false, true, false, &items, {}};
+  EXPECT_EQ(applyText(summary).find("not even with --force"), std::string::npos) << applyText(summary);
+  EXPECT_NE(applyText(summary).find("  try: --skip-conflicts applies the rest, --force replaces yours\n"), std::string::npos);
+  items = apply(set, with(&ApplyOptions::force));
+  EXPECT_EQ(countOf(items, Verdict::apply), items.size());
+  EXPECT_EQ(content("host", "sub/f"), "task\n");
+  EXPECT_EQ(content("host", "deep/er/x"), "task\n");
+  EXPECT_FALSE(fs::is_symlink(at("host", "sub")));
+  EXPECT_EQ(content("host", "target/f"), "host\n") << "the link was replaced, not followed";
+}
+
+// A directory that the task only went into, and that is another thing now: nothing of it can be forced, and the list says so.
+TEST_F(Apply, forceDoesNotBringADirectoryBack) {
+  put("host", "d/f", "host\n");
+  put("host", "target/f", "host\n");
+  begin();
+  put("task", "d/f", "task\n");
+  ASSERT_EQ(chmod(at("task", "d").c_str(), 0700), 0);
+  const ChangeSet set = changes();
+  fs::remove_all(at("host", "d"));
+  link("host", "d", "target");
+  for (const bool force : {false, true}) {
+    ApplyOptions options;
+    options.force = force;
+    const auto items = apply(set, options);
+    for (const char* path : {"d", "d/f"}) {
+      EXPECT_EQ(itemOf(items, path).verdict, Verdict::conflict) << path;
+      EXPECT_FALSE(itemOf(items, path).forceable) << path;
+    }
+    ApplySummary summary{"task_x", "/r", false, true, false, &items, {}};
+    EXPECT_NE(applyText(summary).find("  try: --skip-conflicts applies the rest\n"), std::string::npos) << applyText(summary);
+  }
+  EXPECT_EQ(content("host", "target/f"), "host\n");
 }
 
 TEST_F(Apply, linksOutOfTheTreeAreProtected) {

@@ -29,6 +29,7 @@ struct FileState {
   uint32_t uid = 0, gid = 0;
   int64_t mtimeNs = 0, ctimeNs = 0;
   uint64_t inode = 0;
+  std::string entries;        // of an index of git: what is staged in it (core/base/git_index.h); empty: not known
   std::string digest;         // regular: "sha256:…", or empty: not computed
   std::string target;         // symlink
   std::vector<Xattr> xattrs;  // user.*, security.capability, access control lists
@@ -60,6 +61,7 @@ struct BaseTree {
 
 struct ChangeSet {
   std::string taskId;
+  std::string from;  // the task that it went on from; empty: the host's tree
   BaseTree base;
   std::vector<Change> changes;
 };

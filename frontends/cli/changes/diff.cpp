@@ -179,21 +179,30 @@ void DiffPrinter::oneText(const Change& change, Loader& loader) {
   if (!change.from.empty()) head += " from " + shown(change.from);
   if (const std::string metadata = metadataText(change); !metadata.empty()) head += ", " + metadata;
   if (const std::string why = protectionOf(change); !why.empty()) head += style_.paint(Colour::yellow, ", protected: " + printable(why));
-  if (change.hostChanged) head += ", the host's file changed while the task ran";
+  if (change.hostChanged) head += ", " + meanwhile_;
   Loaded sides = loader.load(change);
   if (sides.omitted.empty()) sides.omitted = tooManyLines(sides);
   if (sides.hostDiffers) head += style_.paint(Colour::yellow, ", the host's file changed since the task began");
   if (!sides.omitted.empty()) head += ", " + sides.omitted;
+  if (sides.already && sides.omitted.empty()) head += std::string(", ") + kAlready;
   out_(head + "\n");
   if (sides.omitted.empty())
     writePatch(change.path, change.from, sides.before, sides.after, BinaryForm::named, work_,
                [this](std::string_view lines) { putDiff(lines); });
 }
 
+// One line a group tells of it; not of what was named as it is, or is in a named cache or part of `.git`.
+bool DiffPrinter::grouped(const Change& change, bool all) const {
+  if (all || change.noise.empty() || !protectionOf(change).empty()) return false;
+  return std::none_of(paths_.begin(), paths_.end(), [&](const std::string& path) {
+    return isAtOrBelow(change.path, path) && (change.path == path || !cacheGroup(path).empty() || isInsideGit(path));
+  });
+}
+
 // Protected ones first, without what is grouped as noise.
 std::vector<const Change*> DiffPrinter::worthALook(const std::vector<const Change*>& changes, bool all) {
   auto out = protectedFirst(changes);
-  std::erase_if(out, [&](const Change* change) { return !all && !change->noise.empty() && protectionOf(*change).empty(); });
+  std::erase_if(out, [&](const Change* change) { return grouped(*change, all); });
   source_.expect(opened(out, textLimits().side));
   return out;
 }
@@ -201,14 +210,14 @@ std::vector<const Change*> DiffPrinter::worthALook(const std::vector<const Chang
 void DiffPrinter::text(const std::vector<const Change*>& changes, bool all) {
   Loader loader(tree_, source_, textLimits());
   for (const Change* change : worthALook(changes, all)) oneText(*change, loader);
-  if (!all) noiseLines(changes);
+  noiseLines(changes, all);
   if (const std::string left = loader.leftOut(); !left.empty()) note_(left);
 }
 
-void DiffPrinter::noiseLines(const std::vector<const Change*>& changes) {
+void DiffPrinter::noiseLines(const std::vector<const Change*>& changes, bool all) {
   std::map<std::string, std::pair<size_t, uint64_t>> groups;
   for (const Change* change : changes) {
-    if (change->noise.empty() || !protectionOf(*change).empty()) continue;
+    if (!grouped(*change, all)) continue;
     auto& [count, bytes] = groups[change->noise];
     ++count;
     bytes += change->after.size;
@@ -244,6 +253,10 @@ bool DiffPrinter::patch(const std::vector<const Change*>& all, bool caches) {
     if (change->fields.mtime && change->fields.metadataOnly() && metadataText(*change) == "time") left["time"].push_back(change->path);
     const Loaded sides = loader.load(*change);
     if (sides.hostDiffers) note_("the host's file changed since the task began: " + shown(change->path));
+    if (sides.already && !sides.omitted.empty()) {
+      left[kAlready].push_back(change->path);
+      continue;
+    }
     if (!sides.omitted.empty()) {
       note_("not in the patch: " + shown(change->path) + ": " + sides.omitted);
       whole = false;
@@ -279,6 +292,8 @@ void DiffPrinter::stat(const std::vector<const Change*>& changes, bool all) {
     row.counts = sides.omitted.empty() ? countLines(sides.before, sides.after, work_) : LineCounts{};
     if (!sides.omitted.empty())
       row.instead = sides.omitted;
+    else if (change->kind == ChangeKind::typeChanged)
+      row.instead = verbOf(*change);
     else if (row.counts.binary)
       row.instead = "Bin " + std::to_string(sizeOf(sides.before)) + " -> " + std::to_string(sizeOf(sides.after)) + " bytes";
     else if (row.counts.added + row.counts.removed == 0)
@@ -291,14 +306,18 @@ void DiffPrinter::stat(const std::vector<const Change*>& changes, bool all) {
   for (const auto& row : rows)
     out_(" " + row.path + std::string(width - row.path.size(), ' ') + " | " +
          (row.instead.empty() ? graph(row.counts, most) : row.instead) + "\n");
-  if (!all) noiseLines(changes);
+  noiseLines(changes, all);
   if (const std::string left = loader.leftOut(); !left.empty()) note_(left);
 }
 
-void DiffPrinter::names(const std::vector<const Change*>& changes) {
-  for (const Change* change : protectedFirst(changes))
+void DiffPrinter::names(const std::vector<const Change*>& changes, bool all) {
+  for (const Change* change : protectedFirst(changes)) {
+    if (grouped(*change, all)) continue;
+    const std::string why = protectionOf(*change);
     out_(std::string(1, letterOf(change->kind)) + "\t" + (change->from.empty() ? "" : shown(change->from) + "\t") + shown(change->path) +
-         "\n");
+         (why.empty() ? "" : "\t[" + printable(why) + "]") + "\n");
+  }
+  noiseLines(changes, all);
 }
 
 }  // namespace rauha::cli

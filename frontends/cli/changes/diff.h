@@ -21,24 +21,34 @@ namespace rauha::cli {
 class DiffPrinter final {
  public:
   using Write = std::function<void(std::string_view)>;
-  // note: lines for standard error. terminal: escape what could steer it.
-  DiffPrinter(const Tree* tree, ContentSource& source, Write out, Write note, bool terminal, const Style& style)
-      : tree_(tree), source_(source), out_(std::move(out)), note_(std::move(note)), terminal_(terminal), style_(style) {}
+  // note: lines for standard error. terminal: escape what could steer it. meanwhile: what is said of a file that changed on the host's
+  // side (hostChangedText). paths: those that were named; what of them is noise is shown.
+  DiffPrinter(const Tree* tree, ContentSource& source, Write out, Write note, bool terminal, const Style& style,
+              std::string meanwhile = "the host's file changed while the task ran", std::vector<std::string> paths = {})
+      : tree_(tree),
+        source_(source),
+        out_(std::move(out)),
+        note_(std::move(note)),
+        terminal_(terminal),
+        style_(style),
+        meanwhile_(std::move(meanwhile)),
+        paths_(std::move(paths)) {}
 
   void text(const std::vector<const Change*>& changes, bool all);
   // False: a change's content is missing in it; named in a note. caches: with what the task put into caches, which is else left out and
   // named.
   bool patch(const std::vector<const Change*>& changes, bool caches);
   void stat(const std::vector<const Change*>& changes, bool all);
-  void names(const std::vector<const Change*>& changes);
+  void names(const std::vector<const Change*>& changes, bool all);
 
  private:
+  bool grouped(const Change& change, bool all) const;
   std::vector<const Change*> worthALook(const std::vector<const Change*>& changes, bool all);
   void oneText(const Change& change, Loader& loader);
   std::string tooManyLines(const Loaded& sides) const;
   std::string shown(const std::string& path) const;
   void putDiff(std::string_view rest) const;
-  void noiseLines(const std::vector<const Change*>& changes);
+  void noiseLines(const std::vector<const Change*>& changes, bool all);
 
   const Tree* tree_;
   ContentSource& source_;
@@ -46,6 +56,8 @@ class DiffPrinter final {
   bool terminal_;
   const Style& style_;
   LineWork work_;
+  const std::string meanwhile_;
+  const std::vector<std::string> paths_;
 };
 
 // Protected ones first, else as they are.

@@ -33,10 +33,10 @@ class Diff : public Trees {
     const Style style(-1);
     DiffPrinter printer(
         withTree ? &tree : nullptr, source, [this](std::string_view text) { out_ += text; },
-        [this](std::string_view text) { notes_ += std::string(text) + "\n"; }, terminal, style);
-    const auto chosen = selectChanges(set, {});
+        [this](std::string_view text) { notes_ += std::string(text) + "\n"; }, terminal, style, hostChangedText(set), paths_);
+    const auto chosen = selectChanges(set, paths_);
     if (form == Form::stat) printer.stat(chosen, false);
-    if (form == Form::names) printer.names(chosen);
+    if (form == Form::names) printer.names(chosen, false);
     if (form == Form::patch) whole_ = printer.patch(chosen, caches_);
     if (form == Form::text || form == Form::all) printer.text(chosen, form == Form::all);
     return out_;
@@ -51,6 +51,7 @@ class Diff : public Trees {
     return 0;
   }
   bool caches_ = true;
+  std::vector<std::string> paths_;
   bool has(const std::string& text) const { return out_.find(text) != std::string::npos; }
 
   // What git makes of the patch, compared without what it cannot carry.
@@ -113,6 +114,96 @@ TEST_F(Diff, counts) {
   EXPECT_TRUE(has(" b | Bin 0 -> 1 bytes\n")) << out_;
   diff(Form::names);
   EXPECT_EQ(out_, "M\ta\nA\tb\n");
+}
+
+TEST_F(Diff, countsOfAnotherTypeSayWhichItIs) {
+  link("host", "link", "a");
+  put("host", "a", "one\ntwo\n");
+  begin();
+  fs::remove(at("task", "link"));
+  put("task", "link/in", "x\n");
+  fs::remove(at("task", "a"));
+  link("task", "a", "elsewhere");
+  diff(Form::stat);
+  EXPECT_TRUE(has("link    | symbolic link -> directory\n")) << out_;
+  EXPECT_TRUE(has("a       | file -> symbolic link\n")) << out_;
+}
+
+TEST_F(Diff, namesLeaveNoiseOutAndMarkWhatIsProtected) {
+  put("task", "a", "x\n");
+  put("task", "src/__pycache__/m.pyc", "x");
+  put("task", ".git/hooks/pre-commit", "#!/bin/sh\n", 0755);
+  diff(Form::names);
+  EXPECT_TRUE(has("A\t.git/hooks/pre-commit\t[git hook]\n")) << out_;
+  EXPECT_TRUE(has("A\ta\n"));
+  EXPECT_FALSE(has("m.pyc"));
+  EXPECT_TRUE(has("# __pycache__: 2 changes")) << out_;
+}
+
+TEST_F(Diff, whatWasNamedIsShown) {
+  put("task", "src/a", "x\n");
+  put("task", "src/__pycache__/m.pyc", "x");
+  for (const auto form : {Form::text, Form::stat, Form::names}) {
+    paths_ = {"src/__pycache__"};
+    diff(form);
+    EXPECT_TRUE(has("m.pyc")) << out_;
+    EXPECT_FALSE(has("--all shows"));
+    paths_ = {"src"};
+    diff(form);
+    EXPECT_FALSE(has("m.pyc")) << out_ << "what is above a cache names no cache";
+  }
+}
+
+TEST_F(Diff, whatIsInTheTreeAlreadyIsSaid) {
+  put("host", "changed", "old\n");
+  put("host", "gone", "bye\n");
+  put("host", "stays", "old\n");
+  link("host", "link", "a");
+  begin();
+  put("task", "changed", "new\n");
+  put("task", "stays", "new\n");
+  put("task", "added", "new\n");
+  fs::remove(at("task", "gone"));
+  fs::remove(at("task", "link"));
+  link("task", "link", "b");
+  const ChangeSet set = changes();
+  put("host", "changed", "new\n");
+  put("host", "added", "new\n");
+  fs::remove(at("host", "gone"));
+  fs::remove(at("host", "link"));
+  link("host", "link", "b");
+  print(set, Form::text);
+  EXPECT_TRUE(has("# changed: changed, already in your tree\n")) << out_;
+  EXPECT_TRUE(has("# gone: deleted file, already in your tree\n")) << out_;
+  EXPECT_TRUE(has("# link: changed, already in your tree\n")) << out_;
+  EXPECT_TRUE(has("# added: new file, already in your tree\n")) << out_;
+  EXPECT_TRUE(has("+++ b/added\n"));
+  EXPECT_FALSE(has("cannot be read")) << out_;
+  EXPECT_TRUE(has("# stays: changed\n")) << out_;
+  print(set, Form::stat);
+  EXPECT_TRUE(has("gone    | already in your tree\n")) << out_;
+  print(set, Form::patch);
+  EXPECT_TRUE(whole_);
+  EXPECT_NE(notes_.find("not in the patch: already in your tree: changed, gone, link\n"), std::string::npos) << notes_;
+  // What went is there no more, and other content is not the task's.
+  put("host", "changed", "mine\n");
+  put("host", "gone", "bye\n");
+  print(set, Form::text);
+  EXPECT_FALSE(has("# changed: changed, already")) << out_;
+  EXPECT_FALSE(has("# gone: deleted file, already")) << out_;
+}
+
+TEST_F(Diff, aFollowUpSaysSinceWhen) {
+  put("host", "a", "old\n");
+  begin();
+  put("task", "a", "new\n");
+  ChangeSet set = changes();
+  set.changes[0].hostChanged = true;
+  print(set, Form::text);
+  EXPECT_TRUE(has("the host's file changed while the task ran")) << out_;
+  set.from = "task_x";
+  print(set, Form::text);
+  EXPECT_TRUE(has("the host's file changed since the task that it goes on from began")) << out_;
 }
 
 TEST_F(Diff, terminalIsNotSteered) {

@@ -74,16 +74,53 @@ class Loading final {
   Loaded load() {
     out_.before = sideOf(change_.before);
     out_.after = sideOf(change_.after);
-    if (tree_ != nullptr) out_.hostDiffers = isOther(tree_->look(change_.from.empty() ? change_.path : change_.from));
+    if (tree_ != nullptr) lookAtHost();
     if (!needsContent(change_)) return std::move(out_);  // where contents are equal, two empty ones are as good
     if (change_.after.type == FileType::regular) loadAfter();
     if (change_.before.type == FileType::regular && out_.omitted.empty()) loadBefore();
+    if (out_.omitted.empty()) compareWithHost();
     return std::move(out_);
   }
 
  private:
   static Side sideOf(const FileState& state) {
     return {state.type, state.mode, state.type == FileType::symlink ? state.target : std::string()};
+  }
+
+  void lookAtHost() {
+    const Found host = tree_->look(change_.path);
+    const FileType type = host.parentError == 0 ? host.state.type : FileType::none;
+    const Found old = change_.from.empty() ? host : tree_->look(change_.from);
+    out_.hostDiffers = isOther(old);
+    const FileState& after = change_.after;
+    hostIsAlike_ = alike(host.state, after);
+    if (change_.kind == ChangeKind::deleted)
+      out_.already = type == FileType::none;
+    else if (change_.kind == ChangeKind::renamed)
+      out_.already = (old.parentError != 0 || old.state.type == FileType::none) && hostIsAlike_ && hasTasksContent();
+    else if (after.type == FileType::symlink || (after.type == FileType::directory && change_.kind != ChangeKind::modified))
+      out_.already = type == after.type && host.state.target == after.target;
+    if (out_.already && change_.kind != ChangeKind::added) out_.omitted = kAlready;
+  }
+  bool hasTasksContent() const {
+    if (change_.after.type != FileType::regular) return true;
+    int error = 0;
+    const UniqueFd fd = tree_->openFile(change_.path, error);
+    return fd && !change_.after.digest.empty() && digestOf(fd.get(), change_.path) == change_.after.digest;
+  }
+  // New content that the host has as well. What the limit of the call leaves no room for is not said.
+  void compareWithHost() {
+    if (tree_ == nullptr || change_.after.type != FileType::regular) return;
+    if (!out_.already) out_.already = change_.before.type == FileType::regular ? sidesAreSame() : hostHasAfter();
+    if (!out_.already) return;
+    out_.hostDiffers = false;
+    if (change_.kind != ChangeKind::added) out_.omitted = kAlready;
+  }
+  bool sidesAreSame() const { return !out_.before.unread && !out_.after.unread && out_.before.bytes == out_.after.bytes; }
+  bool hostHasAfter() const {
+    int error = 0;
+    const UniqueFd fd = hostIsAlike_ ? tree_->openFile(change_.path, error) : UniqueFd();
+    return fd && loader_.take(2 * change_.after.size) && sameBytes(fd.get(), after_.get(), change_.path);
   }
 
   // What can be said without reading: it went or came, is of another type, leads elsewhere, or has another size. What the task left is
@@ -165,6 +202,7 @@ class Loading final {
   const Tree* tree_;
   const uint64_t limit_;
   const bool whole_;
+  bool hostIsAlike_ = false;  // has what is at the change's path the type and size of what the task left there?
   UniqueFd after_;
   Loaded out_;
 };

@@ -15,7 +15,9 @@ struct Loaded {
   Side before, after;
   std::string omitted;       // content is not here, and why; sides are then not to be compared
   bool hostDiffers = false;  // the host's file is not what the task saw
+  bool already = false;      // … but what the task left
 };
+inline constexpr const char* kAlready = "already in your tree";
 
 struct LoadLimits {
   uint64_t side = 0, call = 0;  // bytes

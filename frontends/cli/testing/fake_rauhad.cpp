@@ -277,7 +277,7 @@ class FakeRauha final : public schema::Rauha::Server {
     return kj::READY_NOW;
   }
   kj::Promise<void> deleteTask(DeleteTaskContext context) override {
-    refused(context.getParams().getTaskId(), context.getResults().initOutcome());
+    if (!refused(context.getParams().getTaskId(), context.getResults().initOutcome())) context.getResults().setTaskId(kFakeTask);
     journal_.note("deleteTask " + str(context.getParams().getTaskId()));
     return kj::READY_NOW;
   }

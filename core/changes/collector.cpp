@@ -141,11 +141,11 @@ ChangeSet collect(const Input& input) {
   if (predecessor || !names(upper.get()).empty()) host.begin();
   merge.run(openDirectory(input.destination, "layer"));
   tally.findRenames(base.get(), input.limits.renameBytes, input.limits.holeBytes);
+  writer.finish();  // what is looked at next is in the kept layer
   if (writer.writing()) tally.protectRepositories(base.get(), openDirectory(input.destination, "layer").get());
   tally.finish(set);
   for (auto& note : merge.notes()) set.notes.push_back(std::move(note));
   tellOfHost(host.finish(set.totals.count() > 0), set);
-  writer.finish();
 
   set.keptNote = whyNotKept(set, writer, merge, tally, input.limits);
   set.kept = set.keptNote.empty();

@@ -356,7 +356,7 @@ def test_poison_needs_a_word(rauha, repo):
     changes = by_path(document)
     assert {path for path in POISON if "protected" not in changes[path]} == set()
     first = diff(rauha, document["task_id"], "--name-status").stdout.decode().splitlines()
-    at = {line.split("\t")[-1]: number for number, line in enumerate(first)}
+    at = {line.split("\t")[1]: number for number, line in enumerate(first) if "\t" in line}
     assert all(at[path] < at["fine"] for path in POISON), "what runs code comes first"
     outcome = apply(rauha, document["task_id"])
     assert (repo / "fine").read_text() == "fine" and outcome["counts"]["protected"] >= len(POISON)

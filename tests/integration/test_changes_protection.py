@@ -43,7 +43,8 @@ def by_path(document):
 
 
 def apply(rauha, task_id, *options, code=0):
-    return rauha.run("apply", task_id, "--json", *options).exited(code).json
+    # Not from within this checkout: what `last` was may not be meant from within another repository.
+    return rauha.run("apply", task_id, "--json", *options, cwd="/").exited(code).json
 
 
 def test_an_object_under_another_ones_name_is_not_applied(rauha, versioned):

@@ -163,6 +163,7 @@ TEST(ResultJson, WhatSteersATerminalIsEscaped) {
   EXPECT_EQ(jsonString("\xc2\x80\xc2\x9b"
                        "2J\xc2\x9f\xc2\xa0"),
             "\"\\u0080\\u009b2J\\u009f\xc2\xa0\"");
+  // NOLINTNEXTLINE(misc-misleading-bidirectional): that is what it is about
   EXPECT_EQ(jsonString("\xe2\x80\xae"
                        "a\xe2\x81\xa9\xd8\x9c\xe2\x80\x8f\xe2\x80\xa8"),
             "\"\\u202ea\\u2069\\u061c\\u200f\\u2028\"");

@@ -33,7 +33,7 @@ class Changes : public CliTest {
     put("fake-changes", "A .envrc\nM a\nM b\nD gone\nA new\n");
   }
   nlohmann::json json(std::vector<std::string> words, int status = 0) const {
-    words.push_back("--json");
+    words.emplace_back("--json");
     const auto finished = run(words);
     EXPECT_EQ(finished.status, status) << finished.out << finished.err;
     return finished.json();

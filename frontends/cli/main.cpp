@@ -90,7 +90,7 @@ int helpCommand(const Invocation& invocation) {
     throw unknownCommand("rauha help: nothing is known about '" + invocation.options.front() + "'", invocation.options.front());
   Invocation asked = invocation;
   asked.options.erase(asked.options.begin());
-  asked.options.push_back("--help");
+  asked.options.emplace_back("--help");
   return command->run(asked);
 }
 
@@ -102,7 +102,7 @@ int run(const CommandLine& line) {
   const Command* command = find(line.command);
   if (command == nullptr) throw unknownCommand("rauha: '" + line.command + "' is no command", line.command);
   Invocation invocation = line.invocation;
-  if (line.help) invocation.options.push_back("--help");
+  if (line.help) invocation.options.emplace_back("--help");
   return command->run(invocation);
 }
 

@@ -52,9 +52,11 @@ const char* reordering(std::string_view three) noexcept {
   static constexpr struct {
     std::string_view bytes;
     const char* escaped;
+    // NOLINTBEGIN(misc-misleading-bidirectional): these are they
   } kAll[] = {{"\xE2\x80\xAA", "\\u202a"}, {"\xE2\x80\xAB", "\\u202b"}, {"\xE2\x80\xAC", "\\u202c"},
               {"\xE2\x80\xAD", "\\u202d"}, {"\xE2\x80\xAE", "\\u202e"}, {"\xE2\x81\xA6", "\\u2066"},
               {"\xE2\x81\xA7", "\\u2067"}, {"\xE2\x81\xA8", "\\u2068"}, {"\xE2\x81\xA9", "\\u2069"}};
+  // NOLINTEND(misc-misleading-bidirectional)
   for (const auto& one : kAll)
     if (three == one.bytes) return one.escaped;
   return nullptr;

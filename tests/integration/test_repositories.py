@@ -181,7 +181,8 @@ def test_index_that_the_host_only_refreshed(rauha, repo, when):
 
     def look(name="src/a.c"):
         before = (repo / ".git" / "index").read_bytes()
-        os.utime(repo / name)
+        seen = (repo / name).stat().st_mtime - 10  # git looks at whole seconds
+        os.utime(repo / name, (seen, seen))
         git(repo, "status")
         assert (repo / ".git" / "index").read_bytes() != before, "git did not refresh its index"
 
@@ -197,7 +198,8 @@ def test_index_that_the_host_only_refreshed(rauha, repo, when):
     git(repo, "fsck", "--strict")
     look()
     again = apply(rauha, identifier)
-    assert again["counts"]["conflict"] == 0 and again["counts"]["applied"] == 0, again
+    # The other look has changed the time of `.git` itself.
+    assert again["counts"]["conflict"] == 0 and {c["path"] for c in again["changes"] if c["verdict"] == "applied"} <= {".git"}, again
     assert git(repo, "status", "--porcelain") == ""
 
 

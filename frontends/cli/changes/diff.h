@@ -37,7 +37,7 @@ class DiffPrinter final {
   void text(const std::vector<const Change*>& changes, bool all);
   // False: a change's content is missing in it; named in a note. caches: with what the task put into caches, which is else left out and
   // named.
-  bool patch(const std::vector<const Change*>& changes, bool caches);
+  bool patch(const std::vector<const Change*>& all, bool caches);
   void stat(const std::vector<const Change*>& changes, bool all);
   void names(const std::vector<const Change*>& changes, bool all);
 

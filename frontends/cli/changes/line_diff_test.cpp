@@ -70,6 +70,7 @@ TEST(LineDiff, hostileTextsCostLittle) {
   // 100 000 lines a side, all of them on both sides, in no common order.
   std::mt19937 random(3);  // NOLINT(cert-msc32-c,cert-msc51-cpp): the same inputs each time
   std::vector<std::string> lines;
+  lines.reserve(100'000);
   for (int i = 0; i < 100'000; ++i) lines.push_back(std::to_string(random() % 50'000) + "\n");
   std::string before, after;
   for (const auto& line : lines) before += line;

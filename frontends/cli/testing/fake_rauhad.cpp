@@ -333,7 +333,7 @@ class FakeRauha final : public schema::Rauha::Server {
   // What a command of the fake language does.
   static void perform(TaskState& state) {
     const auto& argv = state.argv;
-    auto number = [&](size_t i) { return argv.size() > i ? atoi(argv[i].c_str()) : 0; };
+    auto number = [&](size_t i) { return argv.size() > i ? std::stoi(argv[i]) : 0; };
     if (argv[0] == "exit") {
       state.exitCode = number(1);
       state.status = state.exitCode == 0 ? schema::TaskStatus::SUCCEEDED : schema::TaskStatus::FAILED;
@@ -481,7 +481,7 @@ int listenAt(const std::string& directory) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   const std::string path = "/proc/self/fd/" + std::to_string(dir) + "/rauhad.sock";
-  strcpy(address.sun_path, path.c_str());
+  path.copy(address.sun_path, sizeof address.sun_path - 1);
   unlink(path.c_str());
   if (bind(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0 || listen(fd, 64) != 0)
     throwErrno("daemon", "bind " + directory);

@@ -548,7 +548,7 @@ int run(int argc, char** argv) {
   const Journal journal(runtime + "/calls");
   std::ofstream(runtime + "/fake-pid") << getpid();
   describeOurselves(journal);
-  UniqueFd readyFd(ready.empty() ? -1 : atoi(ready.c_str()));
+  UniqueFd readyFd(ready.empty() ? -1 : std::stoi(ready));
   if (mode.silentDeath) {
     writeAll(STDERR_FILENO, "assertion failed: no luck\n", "stderr");
     return 3;

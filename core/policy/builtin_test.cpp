@@ -10,6 +10,8 @@
 namespace rauha::policy {
 namespace {
 
+std::string text(schema::Policy::Reader policy) { return kj::str(policy).cStr(); }
+
 TEST(Builtin, AllParseUnderTheirOwnName) {
   EXPECT_EQ(builtinPolicyNames(), (std::vector<std::string_view>{"task", "standard", "strict", "privileged"}));
   for (const auto name : builtinPolicyNames()) {
@@ -20,6 +22,24 @@ TEST(Builtin, AllParseUnderTheirOwnName) {
     EXPECT_EQ(policy.toml(), readFile(RAUHA_SOURCE_DIR "/policies/" + std::string(name) + ".toml"));
     EXPECT_EQ(policy.warnings().empty(), name != "privileged");
   }
+}
+
+// It is read once and handed out as copies: what one caller does with its own is nothing to the next.
+TEST(Builtin, EachCallerHasItsOwnCopy) {
+  const auto first = builtinPolicy("task");
+  {
+    auto second = builtinPolicy("task");
+    EXPECT_NE(text(first.get()).size(), 0u);
+    EXPECT_EQ(text(second.get()), text(first.get()));
+    EXPECT_NE(&*second.get().getName().begin(), &*first.get().getName().begin());
+    const auto taken = std::move(second);
+  }
+  const auto third = builtinPolicy("task");
+  const auto fresh = parsePolicy(builtinPolicyToml("task"), "");
+  EXPECT_EQ(text(third.get()), text(fresh.get()));
+  EXPECT_EQ(third.digest(), fresh.digest());
+  EXPECT_EQ(third.warnings(), fresh.warnings());
+  EXPECT_EQ(third.toml(), fresh.toml());
 }
 
 TEST(Builtin, UnknownNameGetsASuggestion) {

@@ -16,7 +16,7 @@ namespace rauha {
 namespace {
 
 void builtin(benchmark::State& state, const char* name) {
-  for (auto _ : state) benchmark::DoNotOptimize(policy::builtinPolicy(name));
+  for (auto _ : state) benchmark::DoNotOptimize(policy::parsePolicy(policy::builtinPolicyToml(name), ""));
 }
 BENCHMARK_CAPTURE(builtin, task, "task")->Name("policy: read the built-in task");
 BENCHMARK_CAPTURE(builtin, standard, "standard")->Name("policy: read the built-in standard");

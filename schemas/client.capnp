@@ -94,7 +94,12 @@ interface ChangeSetReader {
 }
 
 interface ImagePull {
-  wait @0 () -> (outcome :Agent.Outcome, image :Image.ImageInfo);   # dropping the capability before it resolved cancels the pull
+  # A pull or an export on its way.
+  wait @0 () -> (outcome :Agent.Outcome, image :Image.ImageInfo);   # dropping the capability before it resolved cancels the work
+}
+
+interface ImageVerify {
+  wait @0 () -> (outcome :Agent.Outcome, report :Image.VerifyReport);   # as with ImagePull
 }
 
 interface EventStream {
@@ -143,4 +148,11 @@ interface Rauha {
   # Asks the registry that the name means, whatever the store has under it. Returns at once. `progress` may be null.
   pruneImages @22 (all :Bool) -> (outcome :Agent.Outcome, images :List(Image.ImageInfo));
   # Removes layers and half-fetched files that nothing needs; `all`: also every image that no zone uses. Returns the images that went.
+
+  exportImage @23 (reference :Text, tag :Text, target :Common.Descriptor, progress :Image.ImageProgress) -> (export :ImagePull);
+  # Sends a stored image as an OCI archive (a plain tar of an OCI layout) to `target`, a connected stream socket of which the client reads
+  # the other end; what it makes of the bytes it does with its own rights. When `wait` is ok, everything is in the socket. What came of an
+  # export that failed is worthless. tag: the image's annotation org.opencontainers.image.ref.name; absent: the tag of its name.
+  verifyImages @24 (references :List(Text), progress :Image.ImageProgress) -> (verify :ImageVerify);
+  # Reads again what the store has of these images; none given: everything.
 }

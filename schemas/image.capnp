@@ -17,6 +17,7 @@ struct ImageConfig {
   labels @7 :List(import "common.capnp".KeyValue);
   architecture @8 :Text;
   os @9 :Text;
+  variant @10 :Text;                                 # of the architecture: "v8"
 }
 
 struct ImageInfo {
@@ -26,7 +27,50 @@ struct ImageInfo {
   createdAt @3 :Text $Json.name("created_at");     # when it entered the store
   layers @4 :List(LayerInfo);
   config @5 :ImageConfig;
-  source @6 :Text;          # "oci", "oci-archive", "docker-archive", "dir", "host", "registry"
+  source @6 :Text;          # "oci", "oci-archive", "docker-archive", "tar", "dir", "host", "registry"
+  platform @7 :Text;        # "linux/amd64", "linux/arm/v7"; absent: the image does not say
+  builtAt @8 :Text $Json.name("built_at");   # as the image says; absent: it does not
+  history @9 :List(HistoryEntry);            # oldest first; only of inspectImage
+}
+
+struct HistoryEntry {
+  # One step of how the image was built, as the image says. Nothing checks it.
+  createdAt @0 :Text $Json.name("created_at");
+  createdBy @1 :Text $Json.name("created_by");     # the command
+  author @2 :Text;
+  comment @3 :Text;
+  emptyLayer @4 :Bool $Json.name("empty_layer");   # it made no layer
+  diffId @5 :Text $Json.name("diff_id");           # of the layer that it made; absent: none, or the image's history does not fit its layers
+  sizeBytes @6 :UInt64 $Json.name("size_bytes");   # of that layer's blob
+}
+
+enum CheckState {
+  good @0;
+  damaged @1;
+  missing @2;
+  unknown @3;   # it could not be checked; `text` says why
+}
+
+struct ImageCheck {
+  # One thing of the store that was read again.
+  state @0 :CheckState;
+  kind @1 :Text;        # "manifest", "configuration", "blob", "layer", "record"
+  digest @2 :Text;      # what it should be; absent: it has none
+  path @3 :Text;
+  text @4 :Text;        # what is wrong; absent when good
+  remedy @5 :Text;
+  sizeBytes @6 :UInt64 $Json.name("size_bytes");   # that were read
+  images @7 :List(Text);                           # that need it; empty: none
+}
+
+struct VerifyReport {
+  schemaVersion @0 :UInt32 = 1 $Json.name("schema_version");
+  checks @1 :List(ImageCheck);    # what is not good comes first
+  good @2 :UInt32;
+  damaged @3 :UInt32;
+  missing @4 :UInt32;
+  unknown @5 :UInt32;
+  sizeBytes @6 :UInt64 $Json.name("size_bytes");
 }
 
 enum PullPolicy {

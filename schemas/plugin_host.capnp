@@ -86,7 +86,7 @@ interface Progress {
 
 interface PluginImages {
   # rauha.image/1 (sdk/include/rauha/image.h says what each does). Calls may run at once. An answer has the outcome and, if it is `ok`, the
-  # images: exactly one for resolve, inspect and importImage, any number for list, none for the rest.
+  # images: exactly one for resolve, inspect, importImage and exportImage, any number for list and prune, none for the rest.
   resolve @0 (call :PluginCall, request :PluginImageRequest) -> (answer :PluginImageAnswer);
   release @1 (call :PluginCall, lease :Text) -> (answer :PluginImageAnswer);
   list @2 (call :PluginCall) -> (answer :PluginImageAnswer);
@@ -95,6 +95,8 @@ interface PluginImages {
   importImage @5 (call :PluginCall, request :PluginImageRequest) -> (answer :PluginImageAnswer);
   reconcile @6 (call :PluginCall, leases :List(Text)) -> (answer :PluginImageAnswer);
   prune @7 (call :PluginCall, request :PluginImageRequest) -> (answer :PluginImageAnswer);   # no images when the plugin's table ends before it
+  exportImage @8 (call :PluginCall, request :PluginImageRequest, target :Common.Descriptor) -> (answer :PluginImageAnswer);   # a socket
+  verify @9 (call :PluginCall, request :PluginImageRequest) -> (answer :PluginImageAnswer);   # checks, no images
 }
 
 struct PluginImageRequest {
@@ -119,6 +121,19 @@ struct PluginRecord {
 struct PluginImageAnswer {
   outcome @0 :Agent.Outcome;
   images @1 :List(PluginImage);
+  checks @2 :List(PluginImageCheck);
+}
+
+struct PluginImageCheck {
+  # rauha_image_check
+  state @0 :UInt32;
+  kind @1 :Text;
+  digest @2 :Text;
+  path @3 :Text;
+  text @4 :Text;
+  remedy @5 :Text;
+  bytes @6 :UInt64;
+  images @7 :List(Text);
 }
 
 struct PluginImage {

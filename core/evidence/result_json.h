@@ -24,6 +24,7 @@ namespace rauha {
 std::string toJson(schema::TaskResult::Reader value, bool pretty = false);
 std::string toJson(schema::ZoneInfo::Reader value, bool pretty = false);
 std::string toJson(schema::ImageInfo::Reader value, bool pretty = false);
+std::string toJson(schema::VerifyReport::Reader value, bool pretty = false);
 std::string toJson(schema::Policy::Reader value, bool pretty = false);
 std::string toJson(schema::PluginInfo::Reader value, bool pretty = false);
 std::string toJson(schema::DoctorReport::Reader value, bool pretty = false);
@@ -32,6 +33,7 @@ std::string toJson(schema::ServerInfo::Reader value, bool pretty = false);
 std::string toJson(schema::Error::Reader value, bool pretty = false);
 std::string toJson(capnp::List<schema::ZoneInfo>::Reader values, bool pretty = false);
 std::string toJson(capnp::List<schema::ImageInfo>::Reader values, bool pretty = false);
+std::string toJson(capnp::List<schema::HistoryEntry>::Reader values, bool pretty = false);
 std::string toJson(capnp::List<schema::PluginInfo>::Reader values, bool pretty = false);
 std::string toJson(capnp::List<schema::Event>::Reader values, bool pretty = false);
 std::string toJson(capnp::List<schema::Error>::Reader values, bool pretty = false);

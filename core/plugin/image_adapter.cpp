@@ -23,8 +23,11 @@ constexpr size_t kMaxReference = 4096;
 constexpr size_t kMaxPath = 4095;
 constexpr size_t kMaxConfig = 4u << 20;
 constexpr size_t kMaxFile = 64u << 10;
-constexpr int64_t kUnpackNs = 3600LL * 1'000'000'000;  // large images on slow disks
-constexpr size_t kMaxTotal = 32u << 20;                // of one call, all texts together
+constexpr int64_t kUnpackNs = 3600LL * 1'000'000'000;                                   // large images on slow disks
+constexpr size_t kMaxTotal = 32u << 20;                                                 // of one call, all texts together
+constexpr size_t kCheckV1 = offsetof(rauha_image_check, images) + sizeof(rauha_array);  // in ABI 1.1
+constexpr size_t kMaxChecks = 100'000;  // a store of 10'000 images, each with layers of its own
+constexpr uint32_t kMaxCheckImages = 256;
 
 void refuseFlags(uint32_t flags, const char* what) {
   if (flags != 0) throw Error("plugin", Code::unsupported, std::string(what) + " has unknown flag bits " + std::to_string(flags));
@@ -135,6 +138,30 @@ MountEntry copyMount(const rauha_image_mount* from) {
   return out;
 }
 
+ImageCheck copyCheck(const rauha_image_check* from) {
+  const auto raw = readTable<rauha_image_check>(from, kCheckV1, "an image check");
+  refuseFlags(raw.flags, "an image check");
+  if (raw.state > RAUHA_CHECK_UNKNOWN)
+    throw Error("plugin", Code::unsupported, "an image check has the unknown state " + std::to_string(raw.state));
+  ImageCheck out;
+  out.state = static_cast<CheckState>(raw.state);
+  out.kind = cleanText(raw.kind, 64);
+  out.digest = digestText(raw.digest, "an image check's digest");
+  out.path = cleanText(raw.path, kMaxPath);
+  out.text = cleanText(raw.text, 1024);
+  out.remedy = cleanText(raw.remedy, 1024);
+  out.bytes = raw.bytes;
+  if (raw.images.count > 0 && (raw.images.ptr == nullptr || raw.images.stride < sizeof(rauha_str)))
+    throw Error("plugin", Code::internal, "an image check's images are no array");
+  const auto* at = static_cast<const unsigned char*>(raw.images.ptr);
+  for (uint32_t i = 0; i < raw.images.count && i < kMaxCheckImages; ++i) {
+    rauha_str name;
+    std::memcpy(&name, at + size_t{i} * raw.images.stride, sizeof name);
+    out.images.push_back(cleanText(name, kMaxReference));
+  }
+  return out;
+}
+
 class ImageSink final {
  public:
   explicit ImageSink(PluginCall& call) : sink_(call) {
@@ -143,10 +170,12 @@ class ImageSink final {
             this,
             [](void* self, const rauha_image_info* info) noexcept { static_cast<ImageSink*>(self)->info(info); },
             [](void* self, const rauha_image_layer* layer) noexcept { static_cast<ImageSink*>(self)->layer(layer); },
-            [](void* self, const rauha_image_mount* mount) noexcept { static_cast<ImageSink*>(self)->mount(mount); }};
+            [](void* self, const rauha_image_mount* mount) noexcept { static_cast<ImageSink*>(self)->mount(mount); },
+            [](void* self, const rauha_image_check* check) noexcept { static_cast<ImageSink*>(self)->check(check); }};
   }
   const rauha_image_sink* raw() const noexcept { return &raw_; }
   std::vector<ResolvedImage> images;
+  std::vector<ImageCheck> checks;
 
  private:
   void info(const rauha_image_info* from) noexcept {
@@ -172,6 +201,16 @@ class ImageSink final {
       MountEntry mount = copyMount(from);
       charge(mount.source.size() + mount.target.size());
       current("a mount").mounts.push_back(std::move(mount));
+    });
+  }
+  void check(const rauha_image_check* from) noexcept {
+    sink_.take([&] {
+      bound(checks, kMaxChecks, "checks");
+      ImageCheck check = copyCheck(from);
+      size_t bytes = check.path.size() + check.text.size() + check.remedy.size();
+      for (const auto& image : check.images) bytes += image.size();
+      charge(bytes);
+      checks.push_back(std::move(check));
     });
   }
   ResolvedImage& current(const char* what) {
@@ -283,6 +322,20 @@ class PluginImages final : public ImageSource {
     return std::move(sink.images);
   }
 
+  ResolvedImage exportImage(const CallOptions& options, const ImageRequest& request) override {
+    if (!RAUHA_HAS(&table_, export_image) || table_.export_image == nullptr) return ImageSource::exportImage(options, request);
+    return one(options, request, "export_image", table_.export_image, request.targetFd);
+  }
+
+  std::vector<ImageCheck> verify(const CallOptions& options, const ImageRequest& request) override {
+    if (!RAUHA_HAS(&table_, verify) || table_.verify == nullptr) return ImageSource::verify(options, request);
+    PluginCall call(plugin_->host(), options, "image", "verify");
+    ImageSink sink(call);
+    const RequestView view(request);
+    call.finish(call.run(table_.verify, plugin_->instance(), call.raw(), view.raw(), sink.raw()));
+    return std::move(sink.checks);
+  }
+
   void reconcile(const CallOptions& options, const std::vector<std::string>& leases) override {
     PluginCall call(plugin_->host(), options, "image", "reconcile");
     std::vector<rauha_str> texts;
@@ -300,13 +353,15 @@ class PluginImages final : public ImageSource {
     return bounded;
   }
   // A call that is about exactly one image. A lease that was taken before the answer turned out broken is given back.
-  ResolvedImage one(const CallOptions& options, const ImageRequest& request, const char* function, decltype(rauha_image_v1::resolve) f) {
+  // more: what the function takes between request and sink.
+  template <typename F, typename... More>
+  ResolvedImage one(const CallOptions& options, const ImageRequest& request, const char* function, F f, More... more) {
     CallOptions bounded = options;
     if (bounded.deadlineNs == 0) bounded.deadlineNs = monotonicNs() + kUnpackNs;
     PluginCall call(plugin_->host(), bounded, "image", function);
     ImageSink sink(call);
     const RequestView view(request);
-    const rauha_status status = call.run(f, plugin_->instance(), call.raw(), view.raw(), sink.raw());
+    const rauha_status status = call.run(f, plugin_->instance(), call.raw(), view.raw(), more..., sink.raw());
     if (status == RAUHA_OK && sink.images.size() != 1)
       call.fault(Error("plugin", Code::internal, "returned OK with " + std::to_string(sink.images.size()) + " images, expected 1"));
     try {

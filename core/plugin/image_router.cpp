@@ -93,6 +93,23 @@ class ImageRouter final : public ImageSource {
     return out;
   }
 
+  ResolvedImage exportImage(const CallOptions& options, const ImageRequest& request) override {
+    return told(request.reference, [&](ImageSource& source) { return source.exportImage(options, request); });
+  }
+  std::vector<ImageCheck> verify(const CallOptions& options, const ImageRequest& request) override {
+    if (!request.reference.empty()) return told(request.reference, [&](ImageSource& source) { return source.verify(options, request); });
+    std::vector<ImageCheck> out;
+    for (const auto& route : routes_) {
+      if (route.source == nullptr) {  // its store is there all the same
+        out.push_back(
+            {CheckState::unknown, "store", {}, {}, "plugin " + route.plugin + " is not loaded: " + route.refusal, route.hint, 0, {}});
+        continue;
+      }
+      for (auto& check : route.source->verify(options, request)) out.push_back(std::move(check));
+    }
+    return out;
+  }
+
   // Who leased is asked alone: a plugin that fails or hangs is no matter of zones that never were its own. What an earlier daemon leased is
   // not known: everybody is asked, and the first that cannot is reported after all were.
   void release(const CallOptions& options, std::string_view lease) override {

@@ -23,6 +23,11 @@ class Recorder final : public ImageSource {
   }
   void remove(const CallOptions&, std::string_view reference) override { note("remove " + std::string(reference)); }
   void reconcile(const CallOptions&, const std::vector<std::string>& leases) override { note("reconcile " + leases.at(0)); }
+  ResolvedImage exportImage(const CallOptions&, const ImageRequest& r) override { return answer("export", r.reference); }
+  std::vector<ImageCheck> verify(const CallOptions&, const ImageRequest& r) override {
+    note("verify " + r.reference);
+    return {{CheckState::good, "layer", {}, name_, {}, {}, 1, {}}};
+  }
 
   std::vector<std::string> calls;
   bool failing = false;
@@ -109,6 +114,29 @@ TEST_F(ImageRouterTest, NobodyListsWhatSomebodyElseWouldAnswerFor) {
   EXPECT_EQ(logged, (std::vector<std::string>{
                         "image-oci lists 1 images that are not its own to name, and are left out; the first is snapshot:one",
                         "dir-snapshot lists 1 images that are not its own to name, and are left out; the first is host?one"}));
+}
+
+TEST_F(ImageRouterTest, VerifyOfEverythingLeavesNobodyOut) {
+  EXPECT_EQ(router->verify({}, request("snapshot:base")).size(), 1u);
+  EXPECT_EQ(snapshots.calls, std::vector<std::string>{"verify snapshot:base"});
+  EXPECT_EQ(router->verify({}, request("")).size(), 2u);
+  EXPECT_EQ(oci.calls, std::vector<std::string>{"verify "});
+  const auto other =
+      routeImages({{"image-oci", {}, &oci, {}, {}}, {"dir-snapshot", {"snapshot"}, nullptr, "it is a symbolic link", "copy it"}});
+  const auto checks = other->verify({}, request(""));
+  ASSERT_EQ(checks.size(), 2u);
+  EXPECT_EQ(checks[1].state, CheckState::unknown);
+  EXPECT_EQ(checks[1].text, "plugin dir-snapshot is not loaded: it is a symbolic link");
+  router->exportImage({}, request("snap:x"));
+  EXPECT_EQ(snapshots.calls.back(), "export snap:x");
+}
+
+// What a source has that knows neither.
+TEST_F(ImageRouterTest, WhatASourceCannotIsSaid) {
+  EXPECT_EQ(refusal([&] { oci.ImageSource::exportImage({}, request("x")); }), "image-oci cannot export images");
+  const auto checks = oci.ImageSource::verify({}, request(""));
+  ASSERT_EQ(checks.size(), 1u);
+  EXPECT_EQ(checks[0].state, CheckState::unknown);
 }
 
 TEST_F(ImageRouterTest, EverybodyReleasesAlsoWhenTheFirstCannot) {

@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "core/base/error.h"
 #include "core/base/fd.h"
 #include "core/plugin/call.h"
 
@@ -30,12 +31,13 @@ struct ImageRequest {
   bool requireDigest = false;
   std::vector<std::string> registries;  // empty: all
   bool all = false;                     // prune
+  int targetFd = -1;                    // export: borrowed, a connected stream socket
 };
 
 struct ImageInfo {
   std::string reference;
   std::string digest;      // of the manifest, "sha256:…"; empty: not hashed
-  std::string source;      // "oci", "oci-archive", "docker-archive", "dir", "host"
+  std::string source;      // "oci", "oci-archive", "docker-archive", "tar", "dir", "host", "registry"
   std::string configJson;  // OCI image configuration; empty: none
   uint64_t size = 0;       // unpacked bytes
   int64_t createdNs = 0;   // CLOCK_REALTIME; 0: not stored
@@ -71,6 +73,18 @@ struct ResolvedImage {
   std::vector<MountEntry> mounts;
 };
 
+enum class CheckState : uint32_t { good, damaged, missing, unknown };  // as schema::CheckState and RAUHA_CHECK_*
+
+// One thing of a store that was read again.
+struct ImageCheck {
+  CheckState state = CheckState::unknown;
+  std::string kind;    // a word for people
+  std::string digest;  // empty: it has none
+  std::string path, text, remedy;
+  uint64_t bytes = 0;               // that were read
+  std::vector<std::string> images;  // that need it
+};
+
 class ImageSource {
  public:
   virtual ~ImageSource() = default;
@@ -87,6 +101,15 @@ class ImageSource {
   virtual void reconcile(const CallOptions& options, const std::vector<std::string>& leases) = 0;
   // What nothing needs goes; request.all: images too. Returns those. A source that cannot: nothing.
   virtual std::vector<ResolvedImage> prune(const CallOptions&, const ImageRequest&) { return {}; }
+  // Writes a stored image to request.targetFd as an OCI archive.
+  virtual ResolvedImage exportImage(const CallOptions&, const ImageRequest&) {
+    throw Error("image", Code::unsupported, name() + " cannot export images", "ask its author for a version that does");
+  }
+  // Reads again what is stored of the reference (empty: everything). A source that cannot says so with one check.
+  virtual std::vector<ImageCheck> verify(const CallOptions&, const ImageRequest&) {
+    return {
+        {CheckState::unknown, "store", {}, {}, name() + " cannot verify what it stores", "ask its author for a version that does", 0, {}}};
+  }
 };
 
 }  // namespace rauha::plugin

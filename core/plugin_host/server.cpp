@@ -19,6 +19,7 @@
 namespace rauha::plugin_host {
 namespace {
 
+using plugin::ImageCheck;
 using plugin::ImageRequest;
 using plugin::ImageSource;
 using plugin::ResolvedImage;
@@ -89,6 +90,11 @@ void answer(schema::PluginImageAnswer::Builder out, const std::vector<ResolvedIm
   }
 }
 
+void answer(schema::PluginImageAnswer::Builder out, const std::vector<ImageCheck>& checks, int) {
+  plugin::writeChecks(out.initChecks(static_cast<unsigned>(checks.size())), checks);
+  out.initOutcome().setOk();
+}
+
 class ImagesServer final : public schema::PluginImages::Server {
  public:
   explicit ImagesServer(Shared& shared) : shared_(shared) {}
@@ -101,6 +107,12 @@ class ImagesServer final : public schema::PluginImages::Server {
       ImageRequest request;
       request.all = all;
       return shared_.images->prune(o, request);
+    });
+  }
+  kj::Promise<void> exportImage(ExportImageContext context) override { return exportTask(context); }
+  kj::Promise<void> verify(VerifyContext context) override {
+    return run(context, [this, request = readRequest(context.getParams().getRequest())](const plugin::CallOptions& o) {
+      return shared_.images->verify(o, request);
     });
   }
   kj::Promise<void> list(ListContext context) override {
@@ -175,11 +187,11 @@ class ImagesServer final : public schema::PluginImages::Server {
   static Task<void> runTask(Shared& shared, Context context, F f, std::shared_ptr<UniqueFd> source) {
     Call call(shared, context.getParams().getCall());
     std::optional<Error> failure;
-    std::vector<ResolvedImage> images;
+    std::invoke_result_t<F, const plugin::CallOptions&> result;
     try {
       // The source lives as long as the worker uses it.
       auto working = shared.workers.run([function = std::move(f), options = call.options, source]() mutable { return function(options); });
-      images = co_await kj::mv(working);
+      result = co_await kj::mv(working);
     } catch (...) {
       failure = currentError("image");
     }
@@ -187,12 +199,10 @@ class ImagesServer final : public schema::PluginImages::Server {
     if (failure)
       writeFailure(out.initOutcome(), *failure);
     else
-      answer(out, images, source->get());
+      answer(out, result, source->get());
   }
 
-  template <typename Context>
-  Task<void> aboutTask(Context context, About method) {
-    const auto from = context.getParams().getRequest();
+  static ImageRequest readRequest(schema::PluginImageRequest::Reader from) {
     ImageRequest request;
     request.reference = text(from.getReference());
     request.callerUid = from.getCallerUid();
@@ -200,6 +210,30 @@ class ImagesServer final : public schema::PluginImages::Server {
     request.lease = text(from.getLease());
     request.name = text(from.getName());
     readRecords(from, request);
+    return request;
+  }
+
+  Task<void> exportTask(ExportImageContext context) {
+    ImageRequest request = readRequest(context.getParams().getRequest());
+    UniqueFd target;
+    auto capability = context.getParams().getTarget();
+    kj::Maybe<int> fd = co_await capability.getFd();
+    KJ_IF_MAYBE (f, fd) target = duplicate(*f);
+    if (!target) throw Error("image", Code::internal, "the target's descriptor did not arrive");
+    request.targetFd = target.get();
+    auto f = [this, request = std::move(request)](const plugin::CallOptions& o) {
+      std::vector<ResolvedImage> out;
+      out.push_back(shared_.images->exportImage(o, request));
+      return out;
+    };
+    auto running = runTask(shared_, context, std::move(f), std::make_shared<UniqueFd>(std::move(target)));
+    co_await kj::mv(running);
+  }
+
+  template <typename Context>
+  Task<void> aboutTask(Context context, About method) {
+    const auto from = context.getParams().getRequest();
+    ImageRequest request = readRequest(from);
     UniqueFd source;
     if (from.hasSource()) {
       auto capability = from.getSource();

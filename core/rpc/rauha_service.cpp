@@ -10,7 +10,7 @@
 #include "core/evidence/names.h"
 #include "core/image/image_config.h"
 #include "core/rpc/doctor.h"
-#include "core/rpc/image_pull.h"
+#include "core/rpc/image_calls.h"
 #include "core/rpc/task_history_service.h"
 
 namespace rauha::rpc {
@@ -134,6 +134,17 @@ class RauhaServer final : public schema::Rauha::Server {
            {{"reference", image.info.reference}, {"digest", image.info.digest}});
     };
     context.getResults().setPull(startImagePull(services_, std::move(pull), kj::mv(progress), std::move(done)));
+    return kj::READY_NOW;
+  }
+  kj::Promise<void> exportImage(ExportImageContext context) override { return runExportImage(context); }
+  kj::Promise<void> verifyImages(VerifyImagesContext context) override {
+    const auto params = context.getParams();
+    std::vector<plugin::ImageRequest> requests;
+    for (const auto& reference : texts(params.getReferences())) requests.push_back(imageRequest(reference, -1));
+    if (requests.empty()) requests.push_back(imageRequest({}, -1));
+    kj::Maybe<schema::ImageProgress::Client> progress;
+    if (params.hasProgress()) progress = params.getProgress();
+    context.getResults().setVerify(startImageVerify(services_, std::move(requests), kj::mv(progress)));
     return kj::READY_NOW;
   }
   kj::Promise<void> listTasks(ListTasksContext context) override { return history_.listTasks(context); }
@@ -405,7 +416,7 @@ class RauhaServer final : public schema::Rauha::Server {
       return services_.registry.images().inspect({}, copy);
     });
     const auto image = co_await kj::mv(pending);
-    image::writeInfo(context.getResults().initImage(), image);
+    image::writeInfo(context.getResults().initImage(), image, true);
   }
 
   Task<void> runRemoveImage(RemoveImageContext context) {
@@ -439,6 +450,19 @@ class RauhaServer final : public schema::Rauha::Server {
     image::writeInfo(context.getResults().initImage(), image);
     emit(names::kImageImported, "image " + image.info.reference + " imported",
          {{"reference", image.info.reference}, {"digest", image.info.digest}});
+  }
+
+  // Whatever is wrong with a request is what `wait` says.
+  Task<void> runExportImage(ExportImageContext context) {
+    const auto params = context.getParams();
+    auto request = imageRequest(text(params.getReference()), -1);
+    request.name = text(params.getTag());
+    kj::Maybe<schema::ImageProgress::Client> progress;
+    if (params.hasProgress()) progress = context.getParams().getProgress();
+    auto taken = takeDescriptor(params.hasTarget() ? context.getParams().getTarget() : schema::Descriptor::Client(nullptr),
+                                params.hasTarget(), "the export's target");
+    UniqueFd target = co_await kj::mv(taken);
+    context.getResults().setExport(startImageExport(services_, std::move(request), std::move(target), kj::mv(progress)));
   }
 
   Task<void> runPruneImages(PruneImagesContext context) {

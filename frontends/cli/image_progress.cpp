@@ -24,8 +24,13 @@ std::string amount(uint64_t done, uint64_t total) { return formatBytes(done) + (
 
 }  // namespace
 
-ProgressView::ProgressView(ProgressStyle style, std::function<void(std::string_view)> write, size_t columns, Clock clock)
-    : style_(style), write_(std::move(write)), columns_(std::clamp<size_t>(columns, 40, 200)), clock_(std::move(clock)) {}
+ProgressView::ProgressView(ProgressStyle style, std::function<void(std::string_view)> write, size_t columns, Clock clock,
+                           std::string doneWord)
+    : style_(style),
+      write_(std::move(write)),
+      columns_(std::clamp<size_t>(columns, 40, 200)),
+      clock_(std::move(clock)),
+      doneWord_(std::move(doneWord)) {}
 
 void ProgressView::report(std::string_view what, uint64_t done, uint64_t total) {
   if (style_ == ProgressStyle::silent) return;
@@ -46,7 +51,7 @@ void ProgressView::report(std::string_view what, uint64_t done, uint64_t total) 
   }
   if (style_ != ProgressStyle::lines) return;
   if (!std::exchange(item.announced, true)) write_(shortName(what) + (total > 0 ? ": " + formatBytes(total) : "") + "\n");
-  if (total > 0 && done >= total && !std::exchange(item.ended, true)) write_(shortName(what) + ": received\n");
+  if (total > 0 && done >= total && !std::exchange(item.ended, true)) write_(shortName(what) + ": " + doneWord_ + "\n");
 }
 
 void ProgressView::notice(std::string_view text) {
@@ -100,7 +105,7 @@ void ProgressView::draw() {
   }
   std::string text;
   size_t lines = 0;
-  if (whole > 0) text += std::to_string(whole) + (whole == 1 ? " layer received\n" : " layers received\n"), ++lines;
+  if (whole > 0) text += std::to_string(whole) + (whole == 1 ? " layer " : " layers ") + doneWord_ + "\n", ++lines;
   for (size_t i = 0; i < open.size() && i < kShown; ++i, ++lines) text += bar(*open[i], items_.find(*open[i])->second) + "\n";
   erase();
   write_(text);

@@ -1,6 +1,6 @@
 #pragma once
-// How a pull shows itself on standard error: bars with speed and rest time on a terminal, one line for each layer that begins or ends
-// elsewhere, JSON lines with --json. Standard output stays the command's own.
+// How a pull, an export or a verify shows itself on standard error: bars with speed and rest time on a terminal, one line for each layer
+// that begins or ends elsewhere, JSON lines with --json. Standard output stays the command's own.
 //
 // What comes from the daemon is hostile text. A value-like object; its output goes where the constructor says.
 
@@ -21,7 +21,7 @@ class ProgressView final {
   using Clock = std::function<std::chrono::steady_clock::time_point()>;
   // write: takes whole pieces of output. columns: of the terminal, for bars.
   ProgressView(ProgressStyle style, std::function<void(std::string_view)> write, size_t columns = 80,
-               Clock clock = std::chrono::steady_clock::now);
+               Clock clock = std::chrono::steady_clock::now, std::string doneWord = "received");
 
   void report(std::string_view what, uint64_t done, uint64_t total);
   // After a batch of reports: draws.
@@ -43,6 +43,7 @@ class ProgressView final {
   std::function<void(std::string_view)> write_;
   size_t columns_, drawn_ = 0;
   Clock clock_;
+  std::string doneWord_;
   std::vector<std::string> order_;
   std::map<std::string, Item, std::less<>> items_;
 };

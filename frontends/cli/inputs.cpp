@@ -26,7 +26,8 @@ struct SourceKind {
   bool mayHaveTag;
 };
 constexpr std::array kSourceKinds = {SourceKind{"dir:", true, false}, SourceKind{"oci:", true, true},
-                                     SourceKind{"oci-archive:", false, true}, SourceKind{"docker-archive:", false, true}};
+                                     SourceKind{"oci-archive:", false, true}, SourceKind{"docker-archive:", false, true},
+                                     SourceKind{"tar:", false, false}};
 
 bool exists(const std::string& path) noexcept {
   struct stat st {};

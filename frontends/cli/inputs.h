@@ -19,9 +19,9 @@ UniqueFd openRepository(const std::string& path, bool forWriting);
 // repository. Empty: it is, or there is no such file. path: the repository's, absolute.
 std::string gitDirectoryOutside(int repository, const std::string& path);
 
-// The path inside "dir:", "oci:", "oci-archive:" and "docker-archive:" references, opened. A tag (or digest) behind it is cut off by trying
-// the longest path that exists. The scheme of another plugin is recognized by a path that begins with '/', "./" or "../" and is a directory
-// or a regular file. No descriptor for every other reference. Throws Error "image".
+// The path inside "dir:", "tar:", "oci:", "oci-archive:" and "docker-archive:" references, opened. A tag (or digest) behind it is cut off
+// by trying the longest path that exists. The scheme of another plugin is recognized by a path that begins with '/', "./" or "../" and is a
+// directory or a regular file. No descriptor for every other reference. Throws Error "image".
 UniqueFd openImageSource(const std::string& reference);
 
 struct PolicyText {

@@ -29,7 +29,7 @@ class Server final : public schema::ImageProgress::Server {
 
 schema::ImageProgress::Client progressServer(std::shared_ptr<ProgressView> view) { return kj::heap<Server>(std::move(view)); }
 
-std::shared_ptr<ProgressView> standardProgress(bool json) {
+std::shared_ptr<ProgressView> standardProgress(bool json, std::string doneWord) {
   const char* terminal = getenv("TERM");
   const bool bars = isatty(STDERR_FILENO) == 1 && terminal != nullptr && std::string_view(terminal) != "dumb";
   const auto style = json ? ProgressStyle::json : bars ? ProgressStyle::bars : ProgressStyle::lines;
@@ -39,7 +39,8 @@ std::shared_ptr<ProgressView> standardProgress(bool json) {
     } catch (const Error&) {  // nobody looks
     }
   };
-  return std::make_shared<ProgressView>(style, write, terminalSize(STDERR_FILENO).columns);
+  return std::make_shared<ProgressView>(style, write, terminalSize(STDERR_FILENO).columns, std::chrono::steady_clock::now,
+                                        std::move(doneWord));
 }
 
 }  // namespace rauha::cli

@@ -12,6 +12,7 @@ namespace rauha::cli {
 schema::ImageProgress::Client progressServer(std::shared_ptr<ProgressView> view);
 
 // As standard error wants it: bars on a terminal, else lines; json: JSON lines. What cannot be written is dropped.
-std::shared_ptr<ProgressView> standardProgress(bool json);
+// doneWord: what has happened to an item that is whole.
+std::shared_ptr<ProgressView> standardProgress(bool json, std::string doneWord = "received");
 
 }  // namespace rauha::cli

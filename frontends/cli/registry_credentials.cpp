@@ -25,7 +25,7 @@ using nlohmann::json;
 
 constexpr size_t kFileMax = 1u << 20;
 constexpr auto kHelperPatience = std::chrono::seconds(60);  // it may ask the user
-constexpr std::array<std::string_view, 4> kLocalKinds = {"dir:", "oci:", "oci-archive:", "docker-archive:"};
+constexpr std::array<std::string_view, 5> kLocalKinds = {"dir:", "oci:", "oci-archive:", "docker-archive:", "tar:"};
 
 std::string environment(const char* name) {
   const char* value = getenv(name);

@@ -35,6 +35,16 @@ std::optional<std::string> BlobStore::read(const std::string& digest) const {
 
 bool BlobStore::has(const std::string& digest) const { return faccessat(root_.blobs(), hexOf(digest).c_str(), F_OK, 0) == 0; }
 
+std::optional<OpenFile> BlobStore::open(const std::string& digest) const {
+  UniqueFd fd(openat(root_.blobs(), hexOf(digest).c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
+  if (!fd && errno == ENOENT) return std::nullopt;
+  if (!fd) throwIo("open blob " + digest);
+  struct stat meta {};
+  if (fstat(fd.get(), &meta) != 0) throwIo("stat blob " + digest);
+  const auto size = static_cast<uint64_t>(meta.st_size);
+  return OpenFile{streamFile(std::move(fd), 0, size, "blob " + digest), size, {}};
+}
+
 void BlobStore::put(const std::string& digest, uint64_t size, ByteStream& content, const std::string& what) const {
   if (has(digest)) return;
   std::string temporary;

@@ -1,12 +1,13 @@
 #pragma once
 // Content-addressed files: what is there under a digest has that digest. A blob is written beside, verified, made durable, then renamed.
-// Kept are the small documents (manifest, configuration). Layers are verified while they are unpacked and not kept as blobs.
+// Documents (manifest, configuration) come through put; a layer's blob is verified while it is unpacked (kept_blob.h).
 // Owner: ImageLibrary. Thread: [any].
 
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "plugins/image-oci/files.h"
 #include "plugins/image-oci/store_root.h"
 #include "plugins/image-oci/stream.h"
 
@@ -18,6 +19,9 @@ class BlobStore final {
   // The content, at most kJsonMax bytes; nullopt: not there. It was verified when it came; it is not hashed again.
   std::optional<std::string> read(const std::string& digest) const;
   bool has(const std::string& digest) const;
+  // To be read and verified; nullopt: not there.
+  std::optional<OpenFile> open(const std::string& digest) const;
+  std::string pathOf(const std::string& digest) const { return root_.path() + "/blobs/sha256/" + hexOf(digest); }
   // Verifies digest and size, then makes it visible. Throws corrupt when they differ, limit when the disk is full; nothing is left then.
   // There already: the stream is not read.
   void put(const std::string& digest, uint64_t size, ByteStream& content, const std::string& what) const;

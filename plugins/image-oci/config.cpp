@@ -152,6 +152,8 @@ PluginConfig readConfig(std::string_view text) {
       out.limits.layerBytesMax = bytes(value);
     else if (name == "entries_max")
       out.limits.entriesMax = entries(value);
+    else if (name == "keep_blobs")
+      out.keepBlobs = boolean(value, name);
     else if (name == "pull")
       out.registries.pull = boolean(value, name);
     else if (name == "parallel")
@@ -167,8 +169,9 @@ PluginConfig readConfig(std::string_view text) {
     else if (name == "registry")
       registries(value, out.registries);
     else
-      refuse("unknown key '" + name + "'",
-             "it knows layer_bytes_max, entries_max, pull, parallel, stall_timeout, retry_pause, proxy, no_proxy and [registry.\"HOST\"]");
+      refuse(
+          "unknown key '" + name + "'",
+          "it knows layer_bytes_max, entries_max, keep_blobs, pull, parallel, stall_timeout, retry_pause, proxy, no_proxy and [registry.\"HOST\"]");
   }
   return out;
 }

@@ -65,7 +65,7 @@ class DirectoryFiles final : public Files {
     if (fstat(fd.get(), &meta) != 0) throwIo(what_ + ": stat " + name);
     if (!S_ISREG(meta.st_mode)) throw Error("image", Code::invalid, what_ + ": " + name + " is not a regular file");
     const auto size = static_cast<uint64_t>(meta.st_size);
-    return OpenFile{streamFile(std::move(fd), 0, size, what_ + ": " + name), size};
+    return OpenFile{streamFile(std::move(fd), 0, size, what_ + ": " + name), size, {}};
   }
 
  private:

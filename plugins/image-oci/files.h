@@ -14,6 +14,7 @@ namespace rauha::oci {
 struct OpenFile {
   std::unique_ptr<ByteStream> stream;
   uint64_t size = 0;
+  std::string inTmp;  // a file of the store's tmp/ that has all of it once the stream was read to its end; empty: none
 };
 
 class StoreRoot;

@@ -160,7 +160,7 @@ class TarFiles final : public Files {
       it = members_.find(it->second.link);
     }
     if (it == members_.end()) return std::nullopt;
-    return OpenFile{streamFile(duplicate(fd_.get()), it->second.offset, it->second.size, what_ + ": " + toUtf8(name)), it->second.size};
+    return OpenFile{streamFile(duplicate(fd_.get()), it->second.offset, it->second.size, what_ + ": " + toUtf8(name)), it->second.size, {}};
   }
 
  private:

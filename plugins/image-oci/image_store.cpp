@@ -54,22 +54,39 @@ ImageRecord recordOf(const json& doc, const std::string& file) {
 }
 
 json documentOf(const Lease& lease) {
-  return {{"owner", lease.owner}, {"name", lease.name}, {"manifest", lease.manifest}, {"config", lease.config}, {"layers", lease.diffIds}};
+  return {{"owner", lease.owner},   {"name", lease.name},      {"manifest", lease.manifest},
+          {"config", lease.config}, {"layers", lease.diffIds}, {"blobs", lease.blobs}};
 }
 
 Lease leaseOf(const json& doc, const std::string& file) {
   const std::string what = "lease " + file;
-  Lease out{file, jsonText(doc, "owner", what), jsonText(doc, "name", what), jsonText(doc, "manifest", what), jsonText(doc, "config", what),
-            {}};
-  if (const json* layers = jsonArray(doc, "layers", what))
-    for (const json& l : *layers)
-      if (l.is_string()) out.diffIds.push_back(l.get<std::string>());
+  Lease out{
+      file, jsonText(doc, "owner", what), jsonText(doc, "name", what), jsonText(doc, "manifest", what), jsonText(doc, "config", what), {},
+      {}};
+  const auto texts = [&](const char* key, std::vector<std::string>& to) {
+    if (const json* list = jsonArray(doc, key, what))
+      for (const json& l : *list)
+        if (l.is_string()) to.push_back(l.get<std::string>());
+  };
+  texts("layers", out.diffIds);
+  texts("blobs", out.blobs);
   return out;
 }
 
 bool isOperation(const std::string& file) { return file.compare(0, kOperation.size(), kOperation) == 0; }
 
 }  // namespace
+
+Lease leaseFor(std::string_view owner, const std::string& name, const std::string& manifest, const std::string& config,
+               const std::vector<LayerRecord>& layers) {
+  // A zone may use several images: one file each.
+  Lease out{std::string(owner) + "." + hexOf(manifest).substr(0, 16) + ".json", std::string(owner), name, manifest, config, {}, {}};
+  for (const LayerRecord& l : layers) {
+    out.diffIds.push_back(l.diffId);
+    if (!l.digest.empty()) out.blobs.push_back(l.digest);
+  }
+  return out;
+}
 
 void checkLeaseOwner(std::string_view owner) {
   const bool good = !owner.empty() && owner.size() <= 64 && std::all_of(owner.begin(), owner.end(), [](char c) {
@@ -86,13 +103,21 @@ std::optional<ImageRecord> ImageStore::find(const std::string& name) const {
   return recordOf(*doc, file);
 }
 
-std::vector<ImageRecord> ImageStore::list() const {
+std::vector<ImageRecord> ImageStore::list(std::vector<BadRecord>* bad) const {
   std::vector<ImageRecord> out;
-  for (const std::string& file : namesIn(root_.images(), "the image records"))
-    if (const auto doc = readDocument(root_.images(), file)) out.push_back(recordOf(*doc, file));
+  for (const std::string& file : namesIn(root_.images(), "the image records")) {
+    try {
+      if (const auto doc = readDocument(root_.images(), file)) out.push_back(recordOf(*doc, file));
+    } catch (const Error& e) {
+      if (bad == nullptr) throw;
+      bad->push_back({file, e.text()});
+    }
+  }
   std::sort(out.begin(), out.end(), [](const ImageRecord& a, const ImageRecord& b) { return a.name < b.name; });
   return out;
 }
+
+std::string ImageStore::pathOf(const std::string& name) const { return root_.path() + "/images/" + fileOf(name); }
 
 void ImageStore::put(const ImageRecord& r) const {
   json layers = json::array();

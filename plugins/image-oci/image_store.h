@@ -36,13 +36,22 @@ struct Lease {
   std::string name;   // of the image record
   std::string manifest, config;
   std::vector<std::string> diffIds;
+  std::vector<std::string> blobs;  // of the layers
 };
+
+Lease leaseFor(std::string_view owner, const std::string& name, const std::string& manifest, const std::string& config,
+               const std::vector<LayerRecord>& layers);
 
 class ImageStore final {
  public:
   explicit ImageStore(const StoreRoot& root) : root_(root) {}
   std::optional<ImageRecord> find(const std::string& name) const;
-  std::vector<ImageRecord> list() const;
+  // bad: receives what cannot be read, with its file's name; else that is thrown.
+  struct BadRecord {
+    std::string file, text;
+  };
+  std::string pathOf(const std::string& name) const;
+  std::vector<ImageRecord> list(std::vector<BadRecord>* bad = nullptr) const;
   void put(const ImageRecord& record) const;   // [store lock]
   void remove(const std::string& name) const;  // [store lock]
 

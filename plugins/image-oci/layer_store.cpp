@@ -100,7 +100,9 @@ void LayerStore::forget(const std::string& diffId) const {
 }
 
 StoredLayer LayerStore::ensure(const LayerSource& source, const Watch& watch) const {
-  const auto good = [&](const StoredLayer& l) { return !source.checkBlob || l.blobs.count(source.blob.digest) > 0; };
+  const auto good = [&](const StoredLayer& l) {
+    return (!source.checkBlob || l.blobs.count(source.blob.digest) > 0) && (!source.wantBlob || !keep_ || blobs_.has(source.blob.digest));
+  };
   if (auto there = find(source.diffId); there && good(*there)) return *there;
   const std::string hex = hexOf(source.diffId);
   const UniqueFd working = root_.lockLayer(hex, watch);
@@ -109,20 +111,26 @@ StoredLayer LayerStore::ensure(const LayerSource& source, const Watch& watch) co
     if (good(*there)) return *there;
     verifyOnly(source, watch);
     layer = std::move(*there);
-    layer.blobs.insert(source.blob.digest);
-    const UniqueFd held = root_.lock();
-    writeRecord(openChildDir(root_.layers(), hex, "layer " + source.diffId).get(), layer, true);
+    addBlob(source.diffId, layer, source.blob.digest);
   } else {
     layer = unpack(source, watch);
-    const std::string temporary = "layer-" + hex;
-    const UniqueFd held = root_.lock();
-    if (renameat(root_.tmp(), temporary.c_str(), root_.layers(), hex.c_str()) != 0)
-      throwIo("put layer " + source.diffId + " into the store");
-    if (fsync(root_.layers()) != 0) throwIo("put layer " + source.diffId + " into the store");
+    makeVisible("layer-" + hex, source.diffId);
   }
   const std::lock_guard<std::mutex> guard(mutex_);
   known_[source.diffId] = layer;
   return layer;
+}
+
+void LayerStore::makeVisible(const std::string& temporary, const std::string& diffId) const {
+  const UniqueFd held = root_.lock();
+  if (renameat(root_.tmp(), temporary.c_str(), root_.layers(), hexOf(diffId).c_str()) != 0 || fsync(root_.layers()) != 0)
+    throwIo("put layer " + diffId + " into the store");
+}
+
+void LayerStore::addBlob(const std::string& diffId, StoredLayer& layer, const std::string& blob) const {
+  if (!layer.blobs.insert(blob).second) return;
+  const UniqueFd held = root_.lock();
+  writeRecord(openChildDir(root_.layers(), hexOf(diffId), "layer " + diffId).get(), layer, true);
 }
 
 StoredLayer LayerStore::unpack(const LayerSource& source, const Watch& watch) const {
@@ -137,23 +145,86 @@ StoredLayer LayerStore::unpack(const LayerSource& source, const Watch& watch) co
   const UniqueFd dir = makeDir(root_.tmp(), temporary, "layer " + source.diffId);
   const UniqueFd fs = makeDir(dir.get(), "fs", "layer " + source.diffId);
   if (fchmod(fs.get(), 0755) != 0) throwIo("layer " + source.diffId);
-  StoredLayer layer{stream(source, watch, fs.get()), {source.blob.digest}};
+  const Streamed got = streamChecked(source, watch, fs.get());
+  StoredLayer layer{got.facts, {source.blob.digest}};
   writeRecord(dir.get(), layer, false);
   // A visible layer must be whole even after a loss of power; one sync of the file system is cheaper than one of each file.
   if (syncfs(fs.get()) != 0) throwIo("write layer " + source.diffId + " to disk");
+  if (got.kept) got.kept->commit(source.blob.digest, source.blob.size);
   undo.dismiss();
   return layer;
 }
 
-void LayerStore::verifyOnly(const LayerSource& source, const Watch& watch) const { stream(source, watch, -1); }
+PreparedLayer::~PreparedLayer() {
+  if (temporary_.empty()) return;
+  try {
+    removeTree(root_->tmp(), temporary_);
+  } catch (const Error&) {  // reconcile finds it again
+  }
+}
 
-// One pass: file -> progress -> digest of the blob -> decompression -> ratio -> digest of the tar -> tar. A layer of some size goes through
-// it on three threads: receiving and the blob's digest; decompression; the tar's digest and the files.
-LayerFacts LayerStore::stream(const LayerSource& source, const Watch& watch, int fsFd) const {
+PreparedLayer LayerStore::prepare(OpenFile file, const std::string& what, bool keep, const Watch& watch) const {
+  PreparedLayer out(root_);
+  // A name as if it were a layer's, so that its lock says that somebody is at work there.
+  const std::string hex = hexOf(sha256(newId("prepared")));
+  out.working_ = root_.lockLayer(hex, watch);
+  out.temporary_ = "layer-" + hex;
+  out.dir_ = makeDir(root_.tmp(), out.temporary_, what);
+  out.fs_ = makeDir(out.dir_.get(), "fs", what);
+  if (fchmod(out.fs_.get(), 0755) != 0) throwIo(what);
+  out.blobSize = file.size;
+  Streamed got = stream(std::move(file), what, watch, out.fs_.get(), keep);
+  out.diffId = got.diffId;
+  out.blob = got.blob;
+  out.layer = {got.facts, {got.blob}};
+  out.kept_ = std::move(got.kept);
+  return out;
+}
+
+void LayerStore::place(PreparedLayer&& prepared, const Watch& watch) const {
+  PreparedLayer taken = std::move(prepared);
+  prepared.temporary_.clear();
+  const UniqueFd working = root_.lockLayer(hexOf(taken.diffId), watch);
+  if (auto there = find(taken.diffId)) {
+    addBlob(taken.diffId, *there, taken.blob);
+    taken.layer = std::move(*there);
+  } else {
+    writeRecord(taken.dir_.get(), taken.layer, false);
+    if (syncfs(taken.fs_.get()) != 0) throwIo("write layer " + taken.diffId + " to disk");
+    makeVisible(taken.temporary_, taken.diffId);
+    taken.temporary_.clear();
+  }
+  if (taken.kept_ && !blobs_.has(taken.blob)) taken.kept_->commit(taken.blob, taken.blobSize);
+  const std::lock_guard<std::mutex> guard(mutex_);
+  known_[taken.diffId] = taken.layer;
+}
+
+void LayerStore::verifyOnly(const LayerSource& source, const Watch& watch) const {
+  const Streamed got = streamChecked(source, watch, -1);
+  if (got.kept) got.kept->commit(source.blob.digest, source.blob.size);
+}
+
+LayerStore::Streamed LayerStore::streamChecked(const LayerSource& source, const Watch& watch, int fsFd) const {
   const std::string what = "layer " + (source.checkBlob ? source.blob.digest : source.diffId);
   OpenFile file = source.open();
   if (source.checkBlob) checkSize(what, source.blob.size, file.size);
-  DigestStream packed(watched(std::move(file.stream), watch, what, file.size), file.size, what);
+  Streamed got = stream(std::move(file), what, watch, fsFd, !blobs_.has(source.blob.digest));
+  if (source.checkBlob) checkDigest(what, source.blob.digest, got.blob);
+  checkDigest(what + ": its tar", source.diffId, got.diffId);
+  if (got.blob != source.blob.digest) got.kept.reset();  // of a docker archive, whose digests nobody declared
+  return got;
+}
+
+// One pass: file -> progress -> digest of the blob -> decompression -> ratio -> digest of the tar -> tar. A layer of some size goes through
+// it on three threads: receiving and the blob's digest; decompression; the tar's digest and the files.
+LayerStore::Streamed LayerStore::stream(OpenFile file, const std::string& what, const Watch& watch, int fsFd, bool keep) const {
+  Streamed out;
+  auto received = watched(std::move(file.stream), watch, what, file.size);
+  if (keep && keep_) {
+    out.kept = file.inTmp.empty() ? KeptBlob::begin(root_) : KeptBlob::of(root_, file.inTmp);
+    if (out.kept && file.inTmp.empty()) received = keeping(std::move(received), *out.kept);
+  }
+  DigestStream packed(std::move(received), file.size, what);
   const bool large = file.size >= kAheadMin;
   const auto onItsOwn = [&](std::unique_ptr<ByteStream> stream) { return large ? ahead(std::move(stream)) : std::move(stream); };
   // decompress() reads the first block: the stage below it is at work from here on.
@@ -161,13 +232,11 @@ LayerFacts LayerStore::stream(const LayerSource& source, const Watch& watch, int
   auto tarStream = std::make_unique<DigestStream>(onItsOwn(std::make_unique<RatioGuard>(std::move(plain), packed, limits_, what)),
                                                   tarLimit(limits_), what + " (unpacked)");
   DigestStream& tar = *tarStream;
-  LayerFacts facts;
-  if (fsFd >= 0) facts = unpackLayer(tar, fsFd, limits_, watch, what);
-  const std::string diffId = tar.finish();
+  if (fsFd >= 0) out.facts = unpackLayer(tar, fsFd, limits_, watch, what);
+  out.diffId = tar.finish();
   tarStream.reset();  // its threads used `packed`
-  if (source.checkBlob) checkDigest(what, source.blob.digest, packed.finish());
-  checkDigest(what + ": its tar", source.diffId, diffId);
-  return facts;
+  out.blob = packed.finish();
+  return out;
 }
 
 void LayerStore::writeRecord(int dir, const StoredLayer& layer, bool durable) const {

@@ -19,17 +19,20 @@
 namespace rauha::oci {
 namespace {
 
-Lease leaseFor(std::string_view owner, const std::string& name, const std::string& manifest, const std::string& config,
-               std::vector<std::string> diffIds) {
-  // A zone may use several images: one file each.
-  return Lease{
-      std::string(owner) + "." + hexOf(manifest).substr(0, 16) + ".json", std::string(owner), name, manifest, config, std::move(diffIds)};
+std::vector<LayerRecord> layersOf(const Manifest& manifest, const Config& config) {
+  std::vector<LayerRecord> out;
+  for (size_t i = 0; i < manifest.layers.size(); ++i) {
+    const Descriptor& blob = manifest.layers[i];
+    out.push_back({blob.digest, config.diffIds[i], blob.mediaType, blob.size});
+  }
+  return out;
 }
 
-std::vector<std::string> diffIdsOf(const ImageRecord& record) {
-  std::vector<std::string> out;
-  for (const LayerRecord& l : record.layers) out.push_back(l.diffId);
-  return out;
+// A tar has no digest that would say whether it was read before.
+void refuseTar(const Reference& reference) {
+  if (reference.kind != Reference::Kind::tar) return;
+  throw Error("image", Code::unsupported, "image '" + toUtf8(reference.text) + "': a root file system's tar can only be imported",
+              "rauha image import " + toUtf8(reference.text) + " --name NAME, then use NAME", toUtf8(reference.text));
 }
 
 void needSource(const Reference& reference, const Request& request) {
@@ -41,8 +44,14 @@ void needSource(const Reference& reference, const Request& request) {
 
 }  // namespace
 
-ImageLibrary::ImageLibrary(const std::string& path, Limits limits, RegistrySettings registries)
-    : root_(path), limits_(limits), registries_(std::move(registries)), blobs_(root_), layers_(root_, limits_), images_(root_) {}
+ImageLibrary::ImageLibrary(const std::string& path, Limits limits, RegistrySettings registries, bool keepBlobs)
+    : root_(path),
+      limits_(limits),
+      registries_(std::move(registries)),
+      keepBlobs_(keepBlobs),
+      blobs_(root_),
+      layers_(root_, blobs_, limits_, keepBlobs),
+      images_(root_) {}
 
 std::unique_ptr<Source> ImageLibrary::openSource(const Reference& reference, const Request& request, const Watch& watch) const {
   needSource(reference, request);
@@ -80,6 +89,7 @@ Resolved ImageLibrary::resolve(const Request& request, const Watch& watch) {
   const Reference reference = parseReference(request.reference);
   if (!request.lease.empty()) checkLeaseOwner(request.lease);
   checkAllowed(reference, request);
+  refuseTar(reference);
   switch (reference.kind) {
     case Reference::Kind::host:
       return hostImage();
@@ -100,10 +110,12 @@ Resolved ImageLibrary::importImage(const Request& request, const Watch& watch) {
     throw Error("image", Code::invalid,
                 "image '" + toUtf8(reference.text) + "' cannot be imported: it is " +
                     (reference.kind == Reference::Kind::stored ? "stored already" : "used where it is"),
-                "images are imported from oci:DIR, oci-archive:FILE or docker-archive:FILE");
+                "images are imported from oci:DIR, oci-archive:FILE, docker-archive:FILE or tar:FILE");
   const std::string name = request.name.empty() ? nameFor(reference) : parseStoredName(request.name);
   Request plain = request;
   plain.lease = {};
+  plain.complete = reference.kind != Reference::Kind::tar;  // which comes whole, and once
+  if (reference.kind == Reference::Kind::tar) return importTar(reference, plain, name, watch);
   return resolveSource(reference, plain, name, watch);
 }
 
@@ -118,7 +130,7 @@ Resolved ImageLibrary::resolveFrom(Source& source, const Reference& reference, c
       reference.kind == Reference::Kind::stored ? "image " + name : std::string(reference.source()) + ":" + toUtf8(reference.path);
   const Documents docs = readDocuments(source, request.platform.value_or(hostPlatform()), what);
   // First the lease, then the layers: what a lease names is not collected.
-  Lease lease = leaseFor(request.lease, name, docs.manifest.digest, docs.parsed.config.digest, docs.config.diffIds);
+  Lease lease = leaseFor(request.lease, name, docs.manifest.digest, docs.parsed.config.digest, layersOf(docs.parsed, docs.config));
   UniqueFd operation;
   {
     const UniqueFd held = root_.lock();
@@ -129,27 +141,24 @@ Resolved ImageLibrary::resolveFrom(Source& source, const Reference& reference, c
   }
   Defer endLease([&] { images_.endLease(lease); });
   std::vector<std::string> notes;
-  const ImageRecord record = store(reference, name, docs, source, watch, notes);
+  const ImageRecord record = store(reference, name, docs, source, request.complete || request.pull == Pull::always, watch, notes);
   Resolved out = present(record, name == reference.text ? reference.text : name, docs.configText, true);
   out.notes = std::move(notes);
   if (!request.lease.empty()) endLease.dismiss();
   return out;
 }
 
-ImageRecord ImageLibrary::store(const Reference& reference, const std::string& name, const Documents& docs, Source& source,
+ImageRecord ImageLibrary::store(const Reference& reference, const std::string& name, const Documents& docs, Source& source, bool complete,
                                 const Watch& watch, std::vector<std::string>& notes) {
   const std::string what = "image '" + toUtf8(reference.text) + "'";
   blobs_.putText(docs.manifest.digest, docs.manifestText, what + ": manifest");
   blobs_.putText(docs.parsed.config.digest, docs.configText, what + ": configuration");
   const std::string from = reference.kind == Reference::Kind::stored ? "registry" : std::string(reference.source());
-  ImageRecord record{name, reference.text, from, docs.manifest.digest, docs.parsed.config.digest, 0, 0, {}};
-  const std::vector<StoredLayer> layers = storeLayers(docs, source, watch, notes);
+  ImageRecord record{name, reference.text, from, docs.manifest.digest, docs.parsed.config.digest, 0, 0, layersOf(docs.parsed, docs.config)};
+  const std::vector<StoredLayer> layers = storeLayers(docs, source, complete, watch, notes);
   std::set<std::string> seen;
-  for (size_t i = 0; i < layers.size(); ++i) {
-    const Descriptor& blob = docs.parsed.layers[i];
-    record.layers.push_back({blob.digest, docs.config.diffIds[i], blob.mediaType, blob.size});
+  for (size_t i = 0; i < layers.size(); ++i)
     if (seen.insert(docs.config.diffIds[i]).second) record.bytes += layers[i].facts.bytes;
-  }
   const std::optional<ImageRecord> before = images_.find(name);
   if (before && before->manifest == record.manifest && before->source == record.source) return *before;
   record.createdNs = realNs();
@@ -161,10 +170,12 @@ ImageRecord ImageLibrary::store(const Reference& reference, const std::string& n
   return record;
 }
 
-StoredLayer ImageLibrary::storeLayer(const Descriptor& blob, const std::string& diffId, Source& source, const Watch& watch) {
+StoredLayer ImageLibrary::storeLayer(const Descriptor& blob, const std::string& diffId, Source& source, bool complete, const Watch& watch) {
+  // Digests that nobody declared may not be those of the bytes: such a blob is kept when it happens to fit, and not asked for again.
+  const bool wantBlob = complete && source.declaresDigests();
   for (;;) {
     try {
-      StoredLayer layer = layers_.ensure({blob, diffId, source.declaresDigests(), [&] { return source.layer(blob); }}, watch);
+      StoredLayer layer = layers_.ensure({blob, diffId, source.declaresDigests(), [&] { return source.layer(blob); }, wantBlob}, watch);
       source.settled(blob, true);
       return layer;
     } catch (const Error& e) {
@@ -174,7 +185,7 @@ StoredLayer ImageLibrary::storeLayer(const Descriptor& blob, const std::string& 
   }
 }
 
-std::vector<StoredLayer> ImageLibrary::storeLayers(const Documents& docs, Source& source, const Watch& watch,
+std::vector<StoredLayer> ImageLibrary::storeLayers(const Documents& docs, Source& source, bool complete, const Watch& watch,
                                                    std::vector<std::string>& notes) {
   const size_t count = docs.parsed.layers.size();
   std::vector<StoredLayer> out(count);
@@ -182,7 +193,7 @@ std::vector<StoredLayer> ImageLibrary::storeLayers(const Documents& docs, Source
   for (size_t i = 0; i < count; ++i) fresh[i] = !layers_.find(docs.config.diffIds[i]);
   onThreads(
       count, source.parallel(), watch,
-      [&](size_t i, const Watch& own) { out[i] = storeLayer(docs.parsed.layers[i], docs.config.diffIds[i], source, own); },
+      [&](size_t i, const Watch& own) { out[i] = storeLayer(docs.parsed.layers[i], docs.config.diffIds[i], source, complete, own); },
       [&] { source.abandon(); });
   for (size_t i = 0; i < count; ++i)
     if (fresh[i])
@@ -248,7 +259,7 @@ std::optional<Resolved> ImageLibrary::resolveStored(const Reference& reference, 
     const UniqueFd held = root_.lock();  // between looking and leasing nobody may collect
     std::optional<ImageRecord> record = images_.find(reference.name);
     if (record && !request.lease.empty())
-      images_.lease(leaseFor(request.lease, record->name, record->manifest, record->config, diffIdsOf(*record)));
+      images_.lease(leaseFor(request.lease, record->name, record->manifest, record->config, record->layers));
     return record;
   };
   const std::optional<ImageRecord> record = leased();
@@ -311,6 +322,7 @@ Resolved ImageLibrary::present(const ImageRecord& record, std::string reference,
 
 Resolved ImageLibrary::inspect(const Request& request, const Watch& watch) {
   const Reference reference = parseReference(request.reference);
+  refuseTar(reference);
   switch (reference.kind) {
     case Reference::Kind::host:
       return hostImage();
@@ -330,10 +342,7 @@ Resolved ImageLibrary::inspect(const Request& request, const Watch& watch) {
   ImageRecord record{
       reference.text, reference.text, std::string(reference.source()), docs.manifest.digest, docs.parsed.config.digest, 0, 0, {}};
   if (const auto stored = images_.find(reference.text); stored && stored->manifest == record.manifest) record = *stored;
-  if (record.layers.empty())
-    for (size_t i = 0; i < docs.parsed.layers.size(); ++i)
-      record.layers.push_back(
-          {docs.parsed.layers[i].digest, docs.config.diffIds[i], docs.parsed.layers[i].mediaType, docs.parsed.layers[i].size});
+  if (record.layers.empty()) record.layers = layersOf(docs.parsed, docs.config);
   return present(record, reference.text, docs.configText, false);
 }
 
@@ -370,7 +379,7 @@ void ImageLibrary::remove(std::string_view text) {
     for (const Lease& lease : images_.leases())
       if (lease.name == name || lease.manifest == record->manifest)
         throw Error("image", Code::busy,
-                    "image '" + toUtf8(text) + "' is in use by " + (lease.owner.empty() ? "a call that is preparing it" : lease.owner),
+                    "image '" + toUtf8(text) + "' is in use by " + (lease.owner.empty() ? "a call that works on it" : lease.owner),
                     "delete the zone first: rauha zone list, rauha zone delete NAME");
     images_.remove(name);
   }
@@ -403,11 +412,15 @@ void ImageLibrary::collect() {
     std::set<std::string> keepLayers, keepBlobs;
     for (const ImageRecord& r : images_.list()) {
       keepBlobs.insert({r.manifest, r.config});
-      for (const LayerRecord& l : r.layers) keepLayers.insert(l.diffId);
+      for (const LayerRecord& l : r.layers) {
+        keepLayers.insert(l.diffId);
+        keepBlobs.insert(l.digest);
+      }
     }
     for (const Lease& l : images_.leases()) {
       keepBlobs.insert({l.manifest, l.config});
       keepLayers.insert(l.diffIds.begin(), l.diffIds.end());
+      keepBlobs.insert(l.blobs.begin(), l.blobs.end());
     }
     for (const std::string& diffId : layers_.diffIds())
       if (keepLayers.count(diffId) == 0) trash.push_back(layers_.hide(diffId));

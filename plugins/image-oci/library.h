@@ -17,6 +17,7 @@
 #include "plugins/image-oci/registry/settings.h"
 #include "plugins/image-oci/source.h"
 #include "plugins/image-oci/source_host.h"
+#include "plugins/image-oci/verify.h"
 #include "plugins/image-oci/watch.h"
 
 namespace rauha::oci {
@@ -36,6 +37,7 @@ struct Request {
   bool requireDigest = false;
   std::vector<std::string> registries;  // empty: all
   bool all = false;                     // prune
+  bool complete = false;                // with every blob that the store keeps, read again if need be
 };
 
 struct ResolvedLayer {
@@ -57,7 +59,7 @@ struct Resolved {
 class ImageLibrary final {
  public:
   // path: the store's directory. Makes it.
-  ImageLibrary(const std::string& path, Limits limits, RegistrySettings registries = {});
+  ImageLibrary(const std::string& path, Limits limits, RegistrySettings registries = {}, bool keepBlobs = true);
   // What a registry must be asked for is fetched, verified and unpacked first (request.pull).
   Resolved resolve(const Request& request, const Watch& watch);
   Resolved inspect(const Request& request, const Watch& watch);
@@ -68,6 +70,10 @@ class ImageLibrary final {
   // Layers, documents and half-fetched blobs that nothing needs; all: also images that no lease uses. Returns those.
   std::vector<Resolved> prune(bool all);
   void reconcile(const std::vector<std::string_view>& living);
+  // Sends the stored image as an OCI archive to `target` (export.h), under the tag request.name.
+  Resolved exportImage(const Request& request, int target, const Watch& watch) const;
+  // What request.reference names; empty: everything.
+  std::vector<Check> verify(const Request& request, const Watch& watch);
 
  private:
   struct Documents {
@@ -86,10 +92,14 @@ class ImageLibrary final {
   // nullopt: not there, or for another platform.
   std::optional<Resolved> resolveStored(const Reference& reference, const Request& request);
   Resolved directory(const Reference& reference, const Request& request) const;
-  ImageRecord store(const Reference& reference, const std::string& name, const Documents& docs, Source& source, const Watch& watch,
-                    std::vector<std::string>& notes);
-  std::vector<StoredLayer> storeLayers(const Documents& docs, Source& source, const Watch& watch, std::vector<std::string>& notes);
-  StoredLayer storeLayer(const Descriptor& blob, const std::string& diffId, Source& source, const Watch& watch);
+  Resolved importTar(const Reference& reference, const Request& request, const std::string& name, const Watch& watch);
+  ImageRecord recordOf(std::string_view text) const;
+  void needBlobs(const ImageRecord& record, const std::vector<Descriptor>& blobs) const;
+  ImageRecord store(const Reference& reference, const std::string& name, const Documents& docs, Source& source, bool complete,
+                    const Watch& watch, std::vector<std::string>& notes);
+  std::vector<StoredLayer> storeLayers(const Documents& docs, Source& source, bool complete, const Watch& watch,
+                                       std::vector<std::string>& notes);
+  StoredLayer storeLayer(const Descriptor& blob, const std::string& diffId, Source& source, bool complete, const Watch& watch);
   Resolved present(const ImageRecord& record, std::string reference, std::string configText, bool forUse) const;
   // Removes what neither an image nor a lease needs.
   void collect();
@@ -99,6 +109,7 @@ class ImageLibrary final {
   Limits limits_;
   const RegistrySettings registries_;
   RegistryMemory memory_;
+  const bool keepBlobs_;
   BlobStore blobs_;
   LayerStore layers_;
   ImageStore images_;

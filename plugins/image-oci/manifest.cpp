@@ -224,6 +224,7 @@ Manifest parseManifest(std::string_view text, const std::string& what) {
   if (out.config.size > kJsonMax)
     throw Error("image", Code::limit,
                 what + ": the configuration is " + std::to_string(out.config.size) + " bytes, more than " + std::to_string(kJsonMax));
+  out.mediaType = !type.empty() ? type : std::string(kManifestTypes[out.config.mediaType == kConfigTypes[1] ? 1 : 0]);
   const json* layers = jsonArray(doc, "layers", what);
   if (layers == nullptr) invalid(what, "no 'layers'");
   if (layers->size() > kLayersMax)

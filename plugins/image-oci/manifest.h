@@ -37,6 +37,7 @@ struct IndexEntry {
 };
 
 struct Manifest {
+  std::string mediaType;  // its own; what it does not say follows from its configuration's
   Descriptor config;
   std::vector<Descriptor> layers;  // lowest first
 };

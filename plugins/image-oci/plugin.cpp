@@ -29,7 +29,7 @@ class ImageOci {
       : host_(host), library_(guarded([&] {
           PluginConfig read = readConfig(config);
           return std::make_unique<ImageLibrary>(std::string(host.stateDir()) + "/plugins/image-oci", read.limits,
-                                                std::move(read.registries));
+                                                std::move(read.registries), read.keepBlobs);
         })) {}
 
   void resolve(sdk::Call& call, const rauha_image_request& request, const rauha_image_sink& sink) {
@@ -50,6 +50,16 @@ class ImageOci {
   void prune(sdk::Call&, const rauha_image_request& request, const rauha_image_sink& sink) {
     guarded([&] {
       for (const Resolved& image : library_->prune(requestOf(request, {RAUHA_IMAGE_ALL}).all)) push(image, sink);
+    });
+  }
+  void exportImage(sdk::Call& call, const rauha_image_request& request, int32_t target, const rauha_image_sink& sink) {
+    guarded([&] { push(library_->exportImage(requestOf(request), target, watchOf(call)), sink); });
+  }
+  void verify(sdk::Call& call, const rauha_image_request& request, const rauha_image_sink& sink) {
+    guarded([&] {
+      if (!RAUHA_HAS(&sink, check) || sink.check == nullptr)
+        throw Error("image", Code::unsupported, "the daemon takes no checks", "use a daemon as new as the plugin");
+      for (const Check& check : library_->verify(requestOf(request), watchOf(call))) pushCheck(check, sink);
     });
   }
   void release(sdk::Call&, std::string_view lease) {
@@ -137,6 +147,35 @@ class ImageOci {
     out.media_type = optional(layer.record.mediaType);
     out.size = layer.record.size;
     sink.layer(sink.context, &out);
+  }
+
+  static void pushCheck(const Check& check, const rauha_image_sink& sink) {
+    std::vector<rauha_str> images;
+    for (const std::string& image : check.images) images.push_back(sdk::str(image));
+    rauha_image_check out{};
+    out.struct_size = sizeof out;
+    switch (check.state) {
+      case Check::State::good:
+        out.state = RAUHA_CHECK_GOOD;
+        break;
+      case Check::State::damaged:
+        out.state = RAUHA_CHECK_DAMAGED;
+        break;
+      case Check::State::missing:
+        out.state = RAUHA_CHECK_MISSING;
+        break;
+      case Check::State::unknown:
+        out.state = RAUHA_CHECK_UNKNOWN;
+        break;
+    }
+    out.kind = sdk::str(check.kind);
+    out.digest = optional(check.digest);
+    out.path = optional(check.path);
+    out.text = optional(check.text);
+    out.remedy = optional(check.remedy);
+    out.bytes = check.bytes;
+    out.images = {images.data(), static_cast<uint32_t>(images.size()), sizeof(rauha_str)};
+    sink.check(sink.context, &out);
   }
 
   static void pushMount(const HostEntry& entry, const rauha_image_sink& sink) {

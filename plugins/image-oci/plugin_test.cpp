@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 #include <rauha/plugin.hpp>
 
+#include <algorithm>
 #include <map>
 
 #include "core/base/fd.h"
@@ -130,6 +131,36 @@ TEST_F(Plugin, LimitsOfTheConfigurationHold) {
   EXPECT_EQ(resolve("oci:image", dir.get(), pushed), RAUHA_E_LIMIT);
   EXPECT_NE(call_.hint.find("entries_max"), std::string::npos);
   EXPECT_TRUE(pushed.order.empty());
+}
+
+TEST_F(Plugin, VerifiesAndExports) {
+  ASSERT_EQ(create(""), RAUHA_OK);
+  TestImage({{tarOf({{.name = "a"}})}}).writeLayout(temp_ / "image");
+  const UniqueFd dir = openDir(temp_ / "image");
+  Pushed pushed;
+  ASSERT_EQ(resolve("oci:image", dir.get(), pushed), RAUHA_OK) << call_.text;
+  rauha_image_request request{};
+  request.struct_size = sizeof request;
+  request.source_fd_borrow = -1;
+  std::vector<std::string> checks;
+  rauha_image_sink sink = Pushed::sink(pushed);
+  sink.context = &checks;
+  sink.check = [](void* c, const rauha_image_check* check) noexcept {
+    EXPECT_EQ(check->state, RAUHA_CHECK_GOOD);
+    EXPECT_EQ(check->images.count, 1u);
+    EXPECT_EQ(sdk::view(*static_cast<const rauha_str*>(check->images.ptr)), "oci:image");
+    static_cast<std::vector<std::string>*>(c)->emplace_back(sdk::view(check->kind));
+  };
+  ASSERT_EQ(table_->verify(instance_, &call_, &request, &sink), RAUHA_OK) << call_.text;
+  std::sort(checks.begin(), checks.end());
+  EXPECT_EQ(checks, (std::vector<std::string>{"blob", "configuration", "layer", "manifest", "record"}));
+  // A sink of 1.0 ends before checks: there is nobody to tell.
+  sink.struct_size = offsetof(rauha_image_sink, check);
+  EXPECT_EQ(table_->verify(instance_, &call_, &request, &sink), RAUHA_E_UNSUPPORTED);
+  sink = Pushed::sink(pushed);
+  request.reference = sdk::str("oci:image");
+  EXPECT_EQ(table_->export_image(instance_, &call_, &request, dir.get(), &sink), RAUHA_E_INVALID) << "a directory is no socket";
+  EXPECT_NE(call_.text.find("no stream socket"), std::string::npos) << call_.text;
 }
 
 TEST_F(Plugin, ResolvesInOrder) {

@@ -87,7 +87,7 @@ struct Transport {
 };
 constexpr std::array kTransports = {Transport{"dir:", Reference::Kind::dir}, Transport{"oci:", Reference::Kind::oci},
                                     Transport{"oci-archive:", Reference::Kind::ociArchive},
-                                    Transport{"docker-archive:", Reference::Kind::dockerArchive}};
+                                    Transport{"docker-archive:", Reference::Kind::dockerArchive}, Transport{"tar:", Reference::Kind::tar}};
 // Transports of other tools: naming them is clearer than taking "tarball:x" for a name with a tag.
 constexpr std::array<std::string_view, 6> kForeign = {
     "containers-storage:", "docker-daemon:", "ostree:", "sif:", "tarball:", "docker-tarball:"};
@@ -219,6 +219,8 @@ std::string_view Reference::source() const noexcept {
       return "oci-archive";
     case Kind::dockerArchive:
       return "docker-archive";
+    case Kind::tar:
+      return "tar";
     case Kind::stored:
       return "store";
   }
@@ -243,7 +245,7 @@ Reference parseReference(std::string_view text) {
     if (text.substr(0, t.prefix.size()) != t.prefix) continue;
     out.kind = t.kind;
     std::string_view rest = text.substr(t.prefix.size());
-    if (t.kind == Reference::Kind::dir) {
+    if (t.kind == Reference::Kind::dir || t.kind == Reference::Kind::tar) {
       out.path = std::string(rest);
     } else {
       if (t.kind != Reference::Kind::dockerArchive) cutDigest(out, rest);
@@ -273,6 +275,13 @@ std::string parseStoredName(std::string_view text) {
   const Reference r = parseName(text);
   if (!r.digest.empty() || r.domain.find(':') != std::string::npos) malformed(text, "a stored name has no port and no digest");
   return r.name;
+}
+
+std::string parseTag(std::string_view text) {
+  if (!isTag(text))
+    throw Error("image", Code::invalid, "'" + toUtf8(text.substr(0, 200)) + "' is no tag",
+                "a tag is 1 to 128 letters, digits, '_', '.' or '-', and does not start with '.' or '-'");
+  return std::string(text);
 }
 
 std::string nameFor(const Reference& reference) {

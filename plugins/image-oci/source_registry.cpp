@@ -94,7 +94,8 @@ class RegistrySource final : public Source {
       const std::lock_guard<std::mutex> guard(mutex_);
       resumed_.insert(d.digest);
     }
-    return OpenFile{std::make_unique<BlobStream>(client_, d, std::move(partial)), d.size};
+    const std::string inTmp = partial ? PartialBlob::nameOf(d.digest) : std::string();
+    return OpenFile{std::make_unique<BlobStream>(client_, d, std::move(partial)), d.size, inTmp};
   }
   bool declaresDigests() const noexcept override { return true; }
   uint32_t parallel() const noexcept override { return parallel_; }

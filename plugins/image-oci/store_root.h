@@ -1,7 +1,7 @@
 #pragma once
 // The store's directory and its locks.
 //
-//   blobs/sha256/HEX   manifests and configurations, content-addressed; layers are not kept once they are unpacked
+//   blobs/sha256/HEX   manifests, configurations and (keep_blobs) layers as they came, content-addressed
 //   layers/HEX/        one unpacked layer (HEX: its diff_id): fs/ and layer.json
 //   images/HEX.json    one record for each name (HEX: sha256 of the name)
 //   leases/ID.json     what a zone uses; op-*: what a running call is about to use, locked while it lives

@@ -319,6 +319,34 @@ TEST_F(LyingImageTest, Layers) {
   EXPECT_EQ(text("layer_flood"), "pushed more than 500 layers of one image");
 }
 
+TEST_F(LyingImageTest, Checks) {
+  const auto refused = [&](const char* how) {
+    ImageRequest r;
+    r.reference = how;
+    const std::string full = errorOf([&] { images->verify(options, r); }).text(), begin = "lying-image: verify: ";
+    EXPECT_EQ(full.substr(0, begin.size()), begin);
+    return full.substr(std::min(full.size(), begin.size()));
+  };
+  EXPECT_EQ(refused("check_state"), "an image check has the unknown state 9");
+  EXPECT_EQ(refused("check_flags"), "an image check has unknown flag bits 1");
+  EXPECT_EQ(refused("check_digest"), "an image check's digest \"sha256:../x\" is not sha256: and 64 hex digits");
+  EXPECT_EQ(refused("check_size"), "an image check says that it has 40 bytes, expected 120 to 4096");
+  EXPECT_EQ(refused("check_images"), "an image check's images are no array");
+  EXPECT_EQ(refused("check_stride"), "an image check's images are no array");
+  EXPECT_EQ(refused("check_null"), "an image check is null");
+  EXPECT_EQ(refused("check_flood"), "pushed more than 100000 checks");
+  ImageRequest r;
+  const auto checks = images->verify(options, r);
+  ASSERT_EQ(checks.size(), 1u);
+  EXPECT_EQ(checks[0].state, CheckState::damaged);
+  EXPECT_EQ(checks[0].text, "it is broken");
+  EXPECT_EQ(checks[0].kind.find_first_of("\n\x1b"), std::string::npos);
+  // The same answers are refused of an export.
+  r.reference = "none";
+  r.targetFd = 0;
+  EXPECT_EQ(errorOf([&] { images->exportImage(options, r); }).text(), "lying-image: export_image: returned OK with 0 images, expected 1");
+}
+
 TEST_F(LyingImageTest, Mounts) {
   EXPECT_EQ(text("mount_flags"), "an image mount has unknown flag bits 8");
   EXPECT_EQ(text("mount_tail"), "an image mount has 64 bytes and uses those beyond the 56 that this daemon (ABI 1.1) knows");

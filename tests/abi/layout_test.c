@@ -31,6 +31,7 @@ RAUHA_WHOLE(rauha_image_request, records);
 RAUHA_WHOLE(rauha_image_layer, size);
 RAUHA_WHOLE(rauha_image_mount, target);
 RAUHA_WHOLE(rauha_image_info, created_ns);
+RAUHA_WHOLE(rauha_image_check, images);
 RAUHA_WHOLE(rauha_image_sink, mount);
 RAUHA_WHOLE(rauha_image_v1, prune);
 RAUHA_WHOLE(rauha_bytes_sink, push);

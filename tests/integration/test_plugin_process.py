@@ -14,6 +14,7 @@ from support.waiting import eventually
 # Every test of images once more, against this module's `rauha`.
 from test_images import *  # noqa: F401,F403
 from test_images import sources  # noqa: F401
+from test_image_formats import stored, test_a_root_tar_runs, test_export_keeps_every_digest, test_verify_of_what_is_whole  # noqa: F401
 
 from conftest import _finish
 

@@ -208,4 +208,41 @@ void pushImages(capnp::List<schema::PluginImage>::Reader from, const ImageBounds
   for (const auto image : Pusher::bounded(from)) pusher.image(image);
 }
 
+void writeChecks(capnp::List<schema::PluginImageCheck>::Builder out, const std::vector<ImageCheck>& checks) {
+  for (unsigned i = 0; i < out.size(); ++i) {
+    const ImageCheck& from = checks[i];
+    auto to = out[i];
+    to.setState(static_cast<uint32_t>(from.state));
+    to.setKind(text(from.kind));
+    to.setDigest(text(from.digest));
+    to.setPath(text(from.path));
+    to.setText(text(from.text));
+    to.setRemedy(text(from.remedy));
+    to.setBytes(from.bytes);
+    auto images = to.initImages(static_cast<unsigned>(from.images.size()));
+    for (unsigned k = 0; k < images.size(); ++k) images.set(k, text(from.images[k]));
+  }
+}
+
+void pushChecks(capnp::List<schema::PluginImageCheck>::Reader from, const rauha_image_sink& sink) {
+  constexpr unsigned kMaxChecks = 100'000;
+  if (from.size() > kMaxChecks)
+    throw Error("plugin", Code::limit, "answered with " + std::to_string(from.size()) + " checks, at most " + std::to_string(kMaxChecks));
+  for (const auto check : from) {
+    rauha_image_check out{};
+    out.struct_size = sizeof out;
+    out.state = check.getState();
+    out.kind = str(check.getKind());
+    out.digest = str(check.getDigest());
+    out.path = str(check.getPath());
+    out.text = str(check.getText());
+    out.remedy = str(check.getRemedy());
+    out.bytes = check.getBytes();
+    std::vector<rauha_str> images;
+    for (const auto image : Pusher::bounded(check.getImages())) images.push_back(str(image));
+    out.images = {images.data(), static_cast<uint32_t>(images.size()), sizeof(rauha_str)};
+    sink.check(sink.context, &out);
+  }
+}
+
 }  // namespace rauha::plugin

@@ -15,6 +15,8 @@ namespace rauha::plugin {
 // In the plugin's process. source: the request's descriptor, or -1. Throws Error "image" when a layer is a directory that cannot cross.
 void writeImages(capnp::List<schema::PluginImage>::Builder out, const std::vector<ResolvedImage>& images, int source);
 
+void writeChecks(capnp::List<schema::PluginImageCheck>::Builder out, const std::vector<ImageCheck>& checks);
+
 // What the daemon accepts of a plugin's process.
 struct ImageBounds {
   std::string store;              // absolute: where its layers must lie
@@ -25,5 +27,6 @@ struct ImageBounds {
 
 // In the daemon: pushes what was received. Throws Error of class "plugin" for what the sink could not see to be wrong.
 void pushImages(capnp::List<schema::PluginImage>::Reader from, const ImageBounds& bounds, const rauha_image_sink& sink);
+void pushChecks(capnp::List<schema::PluginImageCheck>::Reader from, const rauha_image_sink& sink);
 
 }  // namespace rauha::plugin

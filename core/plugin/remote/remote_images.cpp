@@ -35,7 +35,9 @@ rauha_status guarded(rauha_instance* instance, rauha_call* call, F&& f) noexcept
 void push(RemotePlugin& plugin, const ImageReply& reply, int source, bool pin, const rauha_image_sink& sink) {
   if (reply.message == nullptr) return;
   const ImageBounds bounds{plugin.store(), plugin.visible(), source, pin};
-  pushImages(reply.message->getRoot<schema::PluginImageAnswer>().asReader().getImages(), bounds, sink);
+  const auto answer = reply.message->getRoot<schema::PluginImageAnswer>().asReader();
+  pushImages(answer.getImages(), bounds, sink);
+  pushChecks(answer.getChecks(), sink);
 }
 
 void giveBack(RemotePlugin& plugin, rauha_call* call, const std::string& lease) noexcept {
@@ -50,7 +52,7 @@ void giveBack(RemotePlugin& plugin, rauha_call* call, const std::string& lease) 
 }
 
 rauha_status about(ImageMethod method, rauha_instance* instance, rauha_call* call, const rauha_image_request* request,
-                   const rauha_image_sink* sink) noexcept {
+                   const rauha_image_sink* sink, int target = -1) noexcept {
   return guarded(instance, call, [&](RemotePlugin& plugin) {
     ImageQuestion question;
     question.method = method;
@@ -68,6 +70,9 @@ rauha_status about(ImageMethod method, rauha_instance* instance, rauha_call* cal
     PassedSource passed;
     if (request->source_fd_borrow >= 0) passed = passableSource(request->source_fd_borrow);
     question.source = passed.fd.get();
+    PassedSource passedTarget;
+    if (target >= 0) passedTarget = passableSource(target);
+    question.target = passedTarget.fd.get();
     const ImageReply reply = plugin.ask(call, question);
     try {
       // What a zone will mount is pinned; what is only shown is named.
@@ -101,6 +106,13 @@ rauha_status importImage(rauha_instance* i, rauha_call* c, const rauha_image_req
 rauha_status prune(rauha_instance* i, rauha_call* c, const rauha_image_request* r, const rauha_image_sink* s) noexcept {
   return about(ImageMethod::prune, i, c, r, s);
 }
+rauha_status exportImage(rauha_instance* i, rauha_call* c, const rauha_image_request* r, int32_t target,
+                         const rauha_image_sink* s) noexcept {
+  return about(ImageMethod::exportImage, i, c, r, s, target);
+}
+rauha_status verify(rauha_instance* i, rauha_call* c, const rauha_image_request* r, const rauha_image_sink* s) noexcept {
+  return about(ImageMethod::verify, i, c, r, s);
+}
 rauha_status release(rauha_instance* i, rauha_call* c, rauha_str lease) noexcept { return about(ImageMethod::release, i, c, lease); }
 rauha_status removeImage(rauha_instance* i, rauha_call* c, const rauha_image_request* r) noexcept {
   return about(ImageMethod::remove, i, c, r->reference);
@@ -132,7 +144,7 @@ rauha_status reconcile(rauha_instance* instance, rauha_call* call, rauha_array l
 
 const rauha_image_v1* remoteImagesTable() noexcept {
   static const rauha_image_v1 table = {
-      sizeof(rauha_image_v1), 0, resolve, release, list, inspect, removeImage, importImage, reconcile, prune};
+      sizeof(rauha_image_v1), 0, resolve, release, list, inspect, removeImage, importImage, reconcile, prune, exportImage, verify};
   return &table;
 }
 

@@ -286,6 +286,13 @@ kj::Promise<ImageReply> RemotePlugin::Loop::request(HostProcess& process, const 
       return answer(about(images.importImageRequest()).send());
     case ImageMethod::prune:
       return answer(about(images.pruneRequest()).send());
+    case ImageMethod::exportImage: {
+      auto r = about(images.exportImageRequest());
+      r.setTarget(kj::heap<PassedDescriptor>(duplicate(question.target)));
+      return answer(r.send());
+    }
+    case ImageMethod::verify:
+      return answer(about(images.verifyRequest()).send());
     case ImageMethod::list:
       return answer(begin(images.listRequest()).send());
     case ImageMethod::release: {

@@ -39,6 +39,10 @@ const char* methodName(ImageMethod method) noexcept {
       return "reconcile";
     case ImageMethod::prune:
       return "prune";
+    case ImageMethod::exportImage:
+      return "export_image";
+    case ImageMethod::verify:
+      return "verify";
   }
   return "?";
 }

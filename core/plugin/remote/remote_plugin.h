@@ -34,7 +34,7 @@ struct RemotePatience {
   size_t maxEnds = 5;                  // within the window; then calls are refused
 };
 
-enum class ImageMethod { resolve, release, list, inspect, remove, importImage, reconcile, prune };
+enum class ImageMethod { resolve, release, list, inspect, remove, importImage, reconcile, prune, exportImage, verify };
 const char* methodName(ImageMethod method) noexcept;
 
 struct QuestionRecord {
@@ -52,6 +52,7 @@ struct ImageQuestion {
   std::vector<QuestionRecord> records;
   uint32_t uid = 0, gid = 0;
   int source = -1;  // borrowed; passable (passed_source.h)
+  int target = -1;  // borrowed, of exportImage; the same
 };
 
 struct ImageReply {

@@ -16,9 +16,9 @@ namespace {
 constexpr std::string_view kPrefix = "partial-";
 constexpr time_t kKeepSeconds = 7 * 24 * 3600;
 
-std::string nameOf(const std::string& digest) { return std::string(kPrefix) + hexOf(digest); }
-
 }  // namespace
+
+std::string PartialBlob::nameOf(const std::string& digest) { return std::string(kPrefix) + hexOf(digest); }
 
 std::unique_ptr<PartialBlob> PartialBlob::open(const StoreRoot& store, const std::string& digest, uint64_t size) {
   const std::string name = nameOf(digest);

@@ -22,6 +22,7 @@ class PartialBlob final {
   // A full disk ends the keeping, not the pull.
   void append(std::string_view block) noexcept;
 
+  static std::string nameOf(const std::string& digest);  // in tmp/
   static void remove(const StoreRoot& store, const std::string& digest) noexcept;
   static bool isOne(const std::string& name) noexcept;
   // Nobody holds it and it is older than a week.

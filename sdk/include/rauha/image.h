@@ -55,7 +55,8 @@ typedef struct rauha_image_request {
   uint32_t caller_gid;
   uint32_t reserved;
   rauha_str lease;     /* resolve: id of the zone that will use the layers, [a-z0-9_], at most 40 bytes; absent: nothing is leased */
-  rauha_str name;      /* import: the name to store it under, from a user; absent: made from the reference, or INVALID */
+  rauha_str name;      /* import: the name to store it under, from a user; absent: made from the reference, or INVALID. export: the tag that
+                          the image has in the archive; absent: its own */
   rauha_array records; /* of rauha_record */
 } rauha_image_request;
 
@@ -108,6 +109,25 @@ typedef struct rauha_image_info {
   int64_t created_ns;    /* when it entered the store, CLOCK_REALTIME; 0: not stored */
 } rauha_image_info;
 
+/* One thing of the store that verify looked at. Facts. UNKNOWN: it could not be checked, and text says why; never reported as GOOD. */
+#define RAUHA_CHECK_GOOD 0u
+#define RAUHA_CHECK_DAMAGED 1u
+#define RAUHA_CHECK_MISSING 2u
+#define RAUHA_CHECK_UNKNOWN 3u
+typedef struct rauha_image_check {
+  uint32_t struct_size;
+  uint32_t flags;
+  uint32_t state; /* RAUHA_CHECK_* */
+  uint32_t reserved;
+  rauha_str kind;     /* a word for people: "manifest", "configuration", "blob", "layer", "record" */
+  rauha_str digest;   /* "sha256:…", what it should be; absent: it has none */
+  rauha_str path;     /* where it lies, for an operator */
+  rauha_str text;     /* what is wrong with it, one line; absent when GOOD */
+  rauha_str remedy;   /* what to do about it */
+  uint64_t bytes;     /* that were read */
+  rauha_array images; /* of rauha_str: references of the stored images that need it */
+} rauha_image_check;
+
 /* Order per image: info, then its layers (lowest first) or mounts, then the next image. A sink may have more functions than the plugin
  * knows, and an older one fewer: ask RAUHA_HAS for those that came after 1.0. */
 typedef struct rauha_image_sink {
@@ -117,6 +137,7 @@ typedef struct rauha_image_sink {
   void (*info)(void* context, const rauha_image_info*) RAUHA_NOEXCEPT;
   void (*layer)(void* context, const rauha_image_layer*) RAUHA_NOEXCEPT;
   void (*mount)(void* context, const rauha_image_mount*) RAUHA_NOEXCEPT;
+  void (*check)(void* context, const rauha_image_check*) RAUHA_NOEXCEPT; /* since 1.1; of verify alone, and belongs to no image */
 } rauha_image_sink;
 
 typedef struct rauha_image_v1 {
@@ -145,6 +166,18 @@ typedef struct rauha_image_v1 {
   /* [worker] Since 1.1. Removes what no image and no lease needs: layers, half-fetched files; with the record ALL also the images that no
    * lease uses. Pushes the info of each image that went. */
   rauha_status (*prune)(rauha_instance*, rauha_call*, const rauha_image_request*, const rauha_image_sink*) RAUHA_NOEXCEPT;
+  /* [worker] Since 1.1. Writes the stored image as an OCI archive (a plain tar of an OCI layout: oci-layout, index.json, blobs/sha256/HEX,
+   * in any order, nothing else) and pushes its info and layers. Manifest, configuration and blobs are those that the image came with, each
+   * verified while it is written: NOT_FOUND when the store has not kept one (nothing is written then), CORRUPT when one does not verify.
+   *
+   * target_fd_borrow: a connected stream socket whose other end is a client that takes the bytes and writes them with its own rights. The
+   * client is hostile: send with MSG_DONTWAIT and MSG_NOSIGNAL, wait in poll together with the call's cancel_fd, and end with DEADLINE when
+   * nobody takes a byte for a while. What was sent of an export that failed is thrown away by the client. */
+  rauha_status (*export_image)(rauha_instance*, rauha_call*, const rauha_image_request*, int32_t target_fd_borrow,
+                               const rauha_image_sink*) RAUHA_NOEXCEPT;
+  /* [worker] Since 1.1. Reads again what the store has of the reference (absent: everything) and pushes one check for each thing. OK when
+   * the looking succeeded, whatever it found; NOT_FOUND when there is no such image. Changes nothing. */
+  rauha_status (*verify)(rauha_instance*, rauha_call*, const rauha_image_request*, const rauha_image_sink*) RAUHA_NOEXCEPT;
 } rauha_image_v1;
 
 #ifdef __cplusplus

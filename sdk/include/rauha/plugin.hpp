@@ -269,7 +269,7 @@ const rauha_backend_v1* backendTable() noexcept {
 // T: resolve(Call&, request, sink), release(Call&, lease), list(Call&, request, sink), inspect(Call&, request, sink),
 // remove(Call&, request), importImage(Call&, request, sink), reconcile(Call&, leases). T refuses request.flags and request.records that it
 // does not know (refuseUnknownFlags, eachRecord).
-// prune(Call&, request, sink) may be left out (ABI 1.1).
+// May be left out (ABI 1.1): prune(Call&, request, sink), exportImage(Call&, request, targetFd, sink), verify(Call&, request, sink).
 namespace detail {
 template <typename T, typename = void>
 struct Prune {
@@ -280,6 +280,29 @@ struct Prune<T, std::void_t<decltype(std::declval<T&>().prune(std::declval<Call&
                                                               std::declval<const rauha_image_sink&>()))>> {
   static rauha_status function(rauha_instance* i, rauha_call* c, const rauha_image_request* r, const rauha_image_sink* s) noexcept {
     return run<T>(i, c, [&](T& t, Call& k) { t.prune(k, input(r, "image request"), *s); });
+  }
+};
+template <typename T, typename = void>
+struct Export {
+  static constexpr decltype(rauha_image_v1::export_image) function = nullptr;
+};
+template <typename T>
+struct Export<T, std::void_t<decltype(std::declval<T&>().exportImage(std::declval<Call&>(), std::declval<const rauha_image_request&>(), 0,
+                                                                     std::declval<const rauha_image_sink&>()))>> {
+  static rauha_status function(rauha_instance* i, rauha_call* c, const rauha_image_request* r, int32_t target,
+                               const rauha_image_sink* s) noexcept {
+    return run<T>(i, c, [&](T& t, Call& k) { t.exportImage(k, input(r, "image request"), target, *s); });
+  }
+};
+template <typename T, typename = void>
+struct Verify {
+  static constexpr decltype(rauha_image_v1::verify) function = nullptr;
+};
+template <typename T>
+struct Verify<T, std::void_t<decltype(std::declval<T&>().verify(std::declval<Call&>(), std::declval<const rauha_image_request&>(),
+                                                                std::declval<const rauha_image_sink&>()))>> {
+  static rauha_status function(rauha_instance* i, rauha_call* c, const rauha_image_request* r, const rauha_image_sink* s) noexcept {
+    return run<T>(i, c, [&](T& t, Call& k) { t.verify(k, input(r, "image request"), *s); });
   }
 };
 }  // namespace detail
@@ -312,6 +335,8 @@ const rauha_image_v1* imageTable() noexcept {
         return run<T>(i, c, [&](T& t, Call& k) { t.reconcile(k, texts(leases)); });
       },
       detail::Prune<T>::function,
+      detail::Export<T>::function,
+      detail::Verify<T>::function,
   };
   return &table;
 }

@@ -110,6 +110,29 @@ rauha_status list(rauha_instance*, rauha_call*, const rauha_image_request*, cons
   return RAUHA_OK;
 }
 
+rauha_status resolve_export(rauha_instance* i, rauha_call* c, const rauha_image_request* r, int32_t target,
+                            const rauha_image_sink* sink) noexcept {
+  return target < 0 ? RAUHA_E_INVALID : resolve(i, c, r, sink);
+}
+
+rauha_status verify(rauha_instance*, rauha_call*, const rauha_image_request* request, const rauha_image_sink* sink) noexcept {
+  const std::string_view how = view(request->reference);
+  rauha_image_check check{};
+  check.struct_size = sizeof check;
+  check.state = RAUHA_CHECK_DAMAGED;
+  check.kind = str("layer\n\x1b[31m");
+  check.text = str("it is\nbroken");
+  if (how == "check_state") check.state = 9;
+  if (how == "check_flags") check.flags = 1;
+  if (how == "check_digest") check.digest = str("sha256:../x");
+  if (how == "check_size") check.struct_size = 40;
+  if (how == "check_images") check.images = {nullptr, 3, sizeof(rauha_str)};
+  if (how == "check_stride") check.images = {"x", 1, 1};
+  if (how == "check_null") return sink->check(sink->context, nullptr), RAUHA_OK;
+  for (int i = how == "check_flood" ? 100'001 : 1; i > 0; --i) sink->check(sink->context, &check);
+  return RAUHA_OK;
+}
+
 const rauha_image_v1 table = {
     sizeof(rauha_image_v1),
     0,
@@ -123,6 +146,9 @@ const rauha_image_v1 table = {
     [](rauha_instance*, rauha_call*, const rauha_image_request*) noexcept -> rauha_status { return RAUHA_OK; },
     resolve,
     [](rauha_instance*, rauha_call*, rauha_array) noexcept -> rauha_status { return RAUHA_OK; },
+    nullptr,
+    resolve_export,
+    verify,
 };
 
 }  // namespace

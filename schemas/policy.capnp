@@ -68,7 +68,7 @@ struct Resources {
   ioReadBps @6 :UInt64 $Json.name("io_read_bps");      # bytes per second on the state disk; 0: no limit
   ioWriteBps @7 :UInt64 $Json.name("io_write_bps");    # on cgroup v1 buffered writes escape it: posture says "partial"
   timeoutMs @8 :UInt64 $Json.name("timeout_ms");       # wall clock of one task; 0: none. --timeout can only shorten it.
-  stopGraceMs @9 :UInt64 $Json.name("stop_grace_ms");  # between SIGTERM and SIGKILL
+  stopGraceMs @9 :UInt64 $Json.name("stop_grace_ms");  # between SIGTERM (or the image's stop signal) and SIGKILL
   outputBytes @10 :UInt64 $Json.name("output_bytes");  # kept of stdout and of stderr, each (first bytes); at most 4 MiB
   coreBytes @11 :UInt64 $Json.name("core_bytes");      # RLIMIT_CORE; 0: no core dumps
 }

@@ -56,6 +56,7 @@ struct Store::Impl {
   Statement zones{db, "SELECT id, " RAUHA_ZONE_VALUES " FROM zone ORDER BY created_ns, rowid", "read the zones"};
 
   Statement insertTask{db, "INSERT INTO task (" RAUHA_TASK_HEAD ", result) VALUES (?,?,?,?,?,?,?,?,?,?)", "record a task"};
+  Statement setTaskSummary{db, "UPDATE task SET request_summary = ? WHERE id = ?", "change a task's summary"};
   Statement finishTask{db, "UPDATE task SET state = 'finished', status = ?, finished_ns = ?, result = ? WHERE id = ?", "finish a task"};
   Statement deleteTask{db, "DELETE FROM task WHERE id = ?", "delete a task"};
   Statement taskById{db, "SELECT " RAUHA_TASK_HEAD ", result FROM task WHERE id = ?", "read a task"};
@@ -167,6 +168,13 @@ void Store::insertTask(const TaskRow& row) {
   Use use(impl_->insertTask);
   bindTaskHead(impl_->insertTask, row);
   if (!use->blob(row.result).run()) throw Error("store", Code::exists, "a task with the id " + quoted(row.id) + " exists", "", row.id);
+}
+
+void Store::setTaskSummary(std::string_view id, std::string_view requestSummary) {
+  const auto lock = impl_->db.lock();
+  Use use(impl_->setTaskSummary);
+  use->text(requestSummary).text(id).run();
+  if (impl_->db.changes() == 0) throw Error("store", Code::notFound, "no task " + quoted(id), "", std::string(id));
 }
 
 void Store::finishTask(std::string_view id, std::string_view status, int64_t finishedNs, std::string_view result) {

@@ -75,6 +75,8 @@ class Store final {
   std::vector<ZoneRow> zones();  // oldest first
 
   void insertTask(const TaskRow& row);
+  // What people see of a running task's request; notFound.
+  void setTaskSummary(std::string_view id, std::string_view requestSummary);
   // Writes state "finished", status, finishedNs and result; notFound.
   void finishTask(std::string_view id, std::string_view status, int64_t finishedNs, std::string_view result);
   std::vector<TaskRow> openTasks();  // running, oldest first: after a start these are what a dead daemon left

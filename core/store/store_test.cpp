@@ -139,6 +139,10 @@ TEST_F(StoreTest, ATaskFromStartToResult) {
   ASSERT_EQ(store_->openTasks().size(), 1u);
   EXPECT_EQ(store_->openTasks()[0].zoneId, "zone_1");
   const std::string result(3 << 20, '\xfe');
+  store_->setTaskSummary("task_1", "{\"image\":\"other\"}");
+  EXPECT_EQ(store_->task("task_1")->requestSummary, "{\"image\":\"other\"}");
+  EXPECT_EQ(thrown([&] { store_->setTaskSummary("task_2", ""); }).code(), Code::notFound);
+  store_->setTaskSummary("task_1", row.requestSummary);
   store_->finishTask("task_1", "timed_out", 9, result);
   EXPECT_TRUE(store_->openTasks().empty());
   reopen();

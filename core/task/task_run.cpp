@@ -11,6 +11,7 @@
 #include "core/base/ids.h"
 #include "core/base/schema_error.h"
 #include "core/base/units.h"
+#include "core/base/utf8.h"
 #include "core/evidence/names.h"
 #include "core/evidence/result_json.h"
 #include "core/image/progress_relay.h"
@@ -76,17 +77,47 @@ void TaskRun::record() {
   row.state = "running";
   row.ownerUid = request.peer.uid;
   row.createdNs = createdNs_;
-  row.requestSummary = "{\"image\":" + jsonString(request.image) + ",\"command\":[";
-  size_t budget = 4096;  // the record is for people; the request itself may be megabytes
-  for (size_t i = 0; i < request.argv.size() && request.argv[i].size() + 8 < budget; ++i) {
-    row.requestSummary += (i == 0 ? "" : ",") + jsonString(request.argv[i]);
-    budget -= request.argv[i].size() + 8;  // an empty word is not for nothing
-  }
-  row.requestSummary += "],\"repo_mode\":" + jsonString(repoModeName(request.repoMode));
-  if (request.repo && request.repoPath.size() < PATH_MAX) row.requestSummary += ",\"repository\":" + jsonString(request.repoPath);
-  row.requestSummary += "}";
+  row.requestSummary = requestSummary();
   service_.store_.insertTask(row);
   recorded_ = true;
+}
+
+std::string TaskRun::requestSummary() const {
+  const auto& request = task_->request;
+  std::string out = "{\"image\":" + jsonString(request.image) + ",\"command\":[";
+  size_t budget = 4096;  // the record is for people; the request itself may be megabytes
+  for (size_t i = 0; i < request.argv.size() && request.argv[i].size() + 8 < budget; ++i) {
+    out += (i == 0 ? "" : ",") + jsonString(request.argv[i]);
+    budget -= request.argv[i].size() + 8;  // an empty word is not for nothing
+  }
+  out += "],\"repo_mode\":" + jsonString(repoModeName(request.repoMode));
+  if (request.repo && request.repoPath.size() < PATH_MAX) out += ",\"repository\":" + jsonString(request.repoPath);
+  return out + "}";
+}
+
+// What the image says about how it wants to be run, as far as the request leaves it open.
+void TaskRun::applyImageConfig() {
+  auto& request = task_->request;
+  const std::string name = "image '" + toUtf8(image_->info.reference) + "'";
+  if (request.argv.empty()) {
+    request.argv = image::ownCommand(imageConfig_);
+    if (request.argv.empty() || request.argv[0].empty())
+      throw Error("usage", Code::invalid, "no command was given, and " + name + " names none of its own",
+                  "write it after --, as in: rauha sandbox --image host -- /bin/true");
+    service_.store_.setTaskSummary(request.id, requestSummary());
+  }
+  stopSignal_ = SIGTERM;
+  if (!imageConfig_.stopSignal.empty()) {
+    const auto signal = image::signalNumber(imageConfig_.stopSignal);
+    if (!signal)
+      notes_.push_back(name + ": its stop signal '" + toUtf8(imageConfig_.stopSignal.substr(0, 40)) + "' is none; SIGTERM is used");
+    stopSignal_ = signal.value_or(SIGTERM);
+  }
+  // A volume is a directory like any other: the root is the task's own, and gone with it. Unless nothing of the root can be written.
+  if (!imageConfig_.volumes.empty() && policy_->get().getFilesystem().getReadOnlyRoot())
+    notes_.push_back(name + ": it wants to write to its volume '" + toUtf8(imageConfig_.volumes[0].substr(0, 200)) + "'" +
+                     (imageConfig_.volumes.size() > 1 ? " and others" : "") +
+                     ", but the root is read-only; the policy line that allows it: " + policy::allowingLine("filesystem.read_only_root"));
 }
 
 void TaskRun::checkRepoMode() {
@@ -113,8 +144,8 @@ Task<void> TaskRun::openRepository() {
 
 Task<void> TaskRun::prepare() {
   auto& request = task_->request;
-  if (request.argv.empty() || request.argv[0].empty())
-    throw Error("usage", Code::invalid, "no command was given", "write it after --, as in: rauha sandbox --image host -- /bin/true");
+  if (!request.argv.empty() && request.argv[0].empty())
+    throw Error("usage", Code::invalid, "the command's name is empty", "write it after --, as in: rauha sandbox --image host -- /bin/true");
   checkRepoMode();
   auto opening = openRepository();
   co_await kj::mv(opening);
@@ -162,6 +193,7 @@ Task<void> TaskRun::prepare() {
     image_ = co_await kj::mv(imagePromise);
     relay.stop();
     imageConfig_ = image::parseConfig(image_->info.configJson, image_->info.reference);
+    applyImageConfig();
     stage("image");
   } catch (...) {
     if (!failure) failure = currentError("image");
@@ -351,7 +383,7 @@ Task<TaskRun::End> TaskRun::waitForEnd() {
 Task<bool> TaskRun::askToEnd(End why) {
   const uint64_t graceMs = policy_->get().getResources().getStopGraceMs();
   auto& process = KJ_ASSERT_NONNULL(process_);
-  const int signal = why == End::cancelled ? task_->signal_ : SIGTERM;
+  const int signal = why == End::cancelled ? task_->signal_ : stopSignal_;
   const bool gently = signal != 0 && graceMs > 0;
   kj::Promise<void> said = kj::READY_NOW;
   if (gently) {

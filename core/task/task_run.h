@@ -25,6 +25,8 @@ class TaskRun final {
   enum class End { exited, timedOut, cancelled, lost };
   Task<void> runToEnd();
   void record();
+  std::string requestSummary() const;
+  void applyImageConfig();
   Task<void> prepare();
   schema::Agent::Client agent() const;
   Task<void> createContainer();
@@ -69,6 +71,7 @@ class TaskRun final {
   std::optional<policy::Policy> policy_;
   std::optional<plugin::ResolvedImage> image_;
   image::Config imageConfig_;
+  int stopSignal_ = 0;  // what ends the command when its time is up; 0: none yet
   std::shared_ptr<Zone> zone_;
   std::optional<Posture> posture_;
   std::optional<struct stat> repository_;  // absent: none was given

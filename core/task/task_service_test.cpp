@@ -380,6 +380,49 @@ TEST_F(TaskServiceTest, OverlayAndMissingCommandAreRefused) {
   expectClean();
 }
 
+TEST_F(TaskServiceTest, WithoutACommandTheImagesOwnRuns) {
+  images_.configJson = R"({"config":{"Entrypoint":["/entry","-x"],"Cmd":["word"]}})";
+  auto r = request();
+  r.argv.clear();
+  auto result = run(std::move(r));
+  EXPECT_EQ(result.getStatus(), schema::TaskStatus::SUCCEEDED);
+  ASSERT_EQ(result.getCommand().size(), 3u);
+  EXPECT_STREQ(result.getCommand()[0].cStr(), "/entry");
+  EXPECT_STREQ(result.getCommand()[2].cStr(), "word");
+  EXPECT_NE(store_.task(result.getTaskId().cStr())->requestSummary.find("\"/entry\",\"-x\",\"word\""), std::string::npos);
+  // A command replaces both.
+  result = run(request());
+  ASSERT_EQ(result.getCommand().size(), 1u);
+  EXPECT_STREQ(result.getCommand()[0].cStr(), "/bin/true");
+  expectClean();
+}
+
+TEST_F(TaskServiceTest, TheImagesStopSignalComesBeforeTheKill) {
+  backend_.script.runsForEver = true;
+  images_.configJson = R"({"config":{"StopSignal":"SIGQUIT"}})";
+  auto r = request();
+  r.timeoutMs = 50;
+  r.policyToml = "name = \"p\"\ntype = \"task\"\n[resources]\nstop_grace = \"1m\"\n";
+  const auto result = run(std::move(r));
+  EXPECT_EQ(result.getStatus(), schema::TaskStatus::TIMED_OUT);
+  EXPECT_EQ(result.getSignal().getValue(), 3);
+  expectClean();
+}
+
+TEST_F(TaskServiceTest, WhatTheImageWantsAndCannotHaveIsNoted) {
+  images_.configJson = R"({"config":{"StopSignal":"SIGNOPE","Volumes":{"/data":{}}}})";
+  auto r = request();
+  r.policyToml = "name = \"p\"\ntype = \"task\"\n[filesystem]\nread_only_root = true\n";
+  const auto result = run(std::move(r));
+  EXPECT_EQ(result.getStatus(), schema::TaskStatus::SUCCEEDED);
+  std::string notes;
+  for (const auto note : result.getNotes()) notes += std::string(note.cStr()) + "\n";
+  EXPECT_NE(notes.find("its stop signal 'SIGNOPE' is none"), std::string::npos) << notes;
+  EXPECT_NE(notes.find("its volume '/data'"), std::string::npos) << notes;
+  EXPECT_NE(notes.find("filesystem.read_only_root = false"), std::string::npos) << notes;
+  expectClean();
+}
+
 TEST_F(TaskServiceTest, RequestThatCouldNotBeTakenIsARefusedTask) {
   auto r = request();
   r.refusal = Error("usage", Code::invalid, "the command holds a NUL byte");

@@ -281,7 +281,8 @@ class FakeBackend final : public plugin::Backend {
 
 class FakeImages final : public plugin::ImageSource {
  public:
-  std::string error;  // text of resolve's failure; empty: succeeds
+  std::string error;       // text of resolve's failure; empty: succeeds
+  std::string configJson;  // of what resolve gives
   const std::string& name() const noexcept override { return name_; }
   plugin::ResolvedImage resolve(const plugin::CallOptions&, const plugin::ImageRequest& request) override {
     std::lock_guard lock(mutex_);
@@ -290,6 +291,7 @@ class FakeImages final : public plugin::ImageSource {
     plugin::ResolvedImage image;
     image.info.reference = request.reference;
     image.info.digest = "sha256:" + std::string(64, '0');
+    image.info.configJson = configJson;
     image.layers.push_back({"/nowhere", UniqueFd(), plugin::LayerMapping::zone});
     return image;
   }

@@ -65,7 +65,7 @@ TEST_F(SandboxJson, outputIsInTheDocumentAndNowhereElse) {
 }
 
 TEST_F(SandboxJson, wrongOptions) {
-  expectRefused({"sandbox", "--json"}, "usage", "no command");
+  expectRefused({"sandbox", "--json"}, "usage", "no image");
   expectRefused({"sandbox", "--json", "--image", "host", "--"}, "usage", "no command after --");
   expectRefused({"sandbox", "--json", "--", "true"}, "usage", "no image");
   expectRefused(sandbox({"--bogus"}, {"true"}), "usage", "--bogus");

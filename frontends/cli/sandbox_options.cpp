@@ -58,9 +58,11 @@ void checkEnvironment(const std::vector<std::string>& env) {
 }
 
 void checkCommand(const Invocation& invocation) {
+  if (invocation.command.empty() && !invocation.dashes) return;  // the image's own
   if (invocation.command.empty())
-    throw usage(invocation.dashes ? "no command after --" : "no command",
-                "put the command behind two dashes: rauha sandbox --image host -- ls -l", "command");
+    throw usage("no command after --",
+                "put the command behind the two dashes: rauha sandbox --image host -- ls -l; without them, the image's own runs",
+                "command");
   if (invocation.command.front().empty()) throw usage("the command's name is empty", "name a program after --", "command");
 }
 
@@ -71,7 +73,8 @@ std::optional<SandboxOptions> parseSandboxOptions(const Invocation& invocation) 
   Words words;
   Arguments arguments(
       "rauha sandbox",
-      "Run one command in a zone of its own and report what happened.\n\nrauha sandbox --image IMAGE [options] -- COMMAND [ARGUMENT...]",
+      "Run one command in a zone of its own and report what happened. Without -- COMMAND, what the image says (entrypoint, then cmd) is run.\n\n"
+      "rauha sandbox --image IMAGE [options] [-- COMMAND [ARGUMENT...]]",
       kExamples);
   arguments.option("--image", words.image, "IMAGE",
                    "host, oci:DIR[:TAG], oci-archive:FILE, docker-archive:FILE, dir:PATH, or a name: stored, or fetched from its registry");

@@ -122,7 +122,7 @@ TEST_F(ImageRouterTest, VerifyOfEverythingLeavesNobodyOut) {
   EXPECT_EQ(router->verify({}, request("")).size(), 2u);
   EXPECT_EQ(oci.calls, std::vector<std::string>{"verify "});
   const auto other =
-      routeImages({{"image-oci", {}, &oci, {}, {}}, {"dir-snapshot", {"snapshot"}, nullptr, "it is a symbolic link", "copy it"}});
+      routeImages({{"image-oci", {}, &oci, {}, {}}, {"dir-snapshot", {"snapshot"}, nullptr, "it is a symbolic link", "copy it"}}, log());
   const auto checks = other->verify({}, request(""));
   ASSERT_EQ(checks.size(), 2u);
   EXPECT_EQ(checks[1].state, CheckState::unknown);

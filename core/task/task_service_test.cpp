@@ -405,7 +405,7 @@ TEST_F(TaskServiceTest, TheImagesStopSignalComesBeforeTheKill) {
   r.policyToml = "name = \"p\"\ntype = \"task\"\n[resources]\nstop_grace = \"1m\"\n";
   const auto result = run(std::move(r));
   EXPECT_EQ(result.getStatus(), schema::TaskStatus::TIMED_OUT);
-  EXPECT_EQ(result.getSignal().getValue(), 3);
+  EXPECT_EQ(backend_.script.signals, (std::vector<int>{3}));
   expectClean();
 }
 

@@ -43,11 +43,12 @@ struct AgentScript {
   bool freezeFails = false;
   std::string layer;          // directory: the writable layer of the repository; empty: there is none
   std::vector<bool> freezes;  // what was asked, in order
+  std::vector<int> signals;   // as freezes
 };
 
 class FakeProcess final : public schema::Process::Server {
  public:
-  FakeProcess(const AgentScript& script)
+  FakeProcess(AgentScript& script)
       : script_(script),
         dead_(kj::newPromiseAndFulfiller<void>()),
         diedOnce_(dead_.promise.fork()),
@@ -92,6 +93,7 @@ class FakeProcess final : public schema::Process::Server {
   kj::Promise<void> signal(SignalContext context) override {
     if (script_.hangs) return kj::NEVER_DONE;
     const int number = context.getParams().getNumber();
+    script_.signals.push_back(number);
     if (script_.leavesChild) die(number);
     if (!script_.ignoresSignals && !script_.leavesChild) end(number);
     return kj::READY_NOW;
@@ -103,7 +105,7 @@ class FakeProcess final : public schema::Process::Server {
   kj::Promise<void> resize(ResizeContext) override { return kj::READY_NOW; }
 
  private:
-  const AgentScript& script_;
+  AgentScript& script_;
   kj::PromiseFulfillerPair<void> dead_;
   kj::ForkedPromise<void> diedOnce_;
   kj::PromiseFulfillerPair<void> over_;

@@ -77,6 +77,7 @@ struct ExportReceiver::State {
   std::atomic<bool> whole{false};
   std::atomic<uint64_t> bytes{0};
   std::exception_ptr failure;  // the thread's, until it is joined
+  bool badBytes = false;       // failure is about what came; as the above
   sigset_t before{};
 
   void run() noexcept {
@@ -88,12 +89,24 @@ struct ExportReceiver::State {
     }
   }
 
+  // After bytes that cannot be right the rest is thrown away: the sender finds the same, and knows better what it is.
+  void take(std::string_view block) {
+    if (badBytes) return;
+    try {
+      sink->write(block);
+    } catch (const Error& e) {
+      if (e.code() != Code::corrupt) throw;
+      failure = std::current_exception();
+      badBytes = true;
+    }
+  }
+
   void receive() {
     std::vector<char> buffer(kBlock);
     for (bool stopping = false;;) {
       const ssize_t n = recv(local.get(), buffer.data(), buffer.size(), MSG_DONTWAIT);
       if (n > 0) {
-        sink->write({buffer.data(), static_cast<size_t>(n)});
+        take({buffer.data(), static_cast<size_t>(n)});
         bytes += static_cast<uint64_t>(n);
         continue;
       }
@@ -156,13 +169,14 @@ void ExportReceiver::start() {
 
 void ExportReceiver::finish() {
   state_->whole = true;
-  giveUp();
+  state_->join();
+  if (state_->failure != nullptr) std::rethrow_exception(state_->failure);
   state_->sink->publish();
 }
 
 void ExportReceiver::giveUp() {
   state_->join();
-  if (state_->failure != nullptr) std::rethrow_exception(state_->failure);
+  if (state_->failure != nullptr && !state_->badBytes) std::rethrow_exception(state_->failure);
 }
 
 }  // namespace rauha::cli

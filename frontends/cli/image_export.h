@@ -44,9 +44,9 @@ class ExportReceiver final {
   // The end to hand over; stays this object's.
   int remote() const noexcept;
   void start();
-  // Everything was sent: reads what is still on its way, then publishes. Throws what went wrong with the target.
+  // Everything was sent: reads what is still on its way, then publishes. Throws what went wrong with the target or with what came.
   void finish();
-  // Ends the thread. True, and throws, when it was the target that failed: then that is why the sending failed.
+  // The sending failed. Ends the thread; throws when it was the target that failed: then that is why.
   void giveUp();
   uint64_t bytes() const noexcept;
 

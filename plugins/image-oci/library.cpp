@@ -171,11 +171,9 @@ ImageRecord ImageLibrary::store(const Reference& reference, const std::string& n
 }
 
 StoredLayer ImageLibrary::storeLayer(const Descriptor& blob, const std::string& diffId, Source& source, bool complete, const Watch& watch) {
-  // Digests that nobody declared may not be those of the bytes: such a blob is kept when it happens to fit, and not asked for again.
-  const bool wantBlob = complete && source.declaresDigests();
   for (;;) {
     try {
-      StoredLayer layer = layers_.ensure({blob, diffId, source.declaresDigests(), [&] { return source.layer(blob); }, wantBlob}, watch);
+      StoredLayer layer = layers_.ensure({blob, diffId, source.declaresDigests(), [&] { return source.layer(blob); }, complete}, watch);
       source.settled(blob, true);
       return layer;
     } catch (const Error& e) {

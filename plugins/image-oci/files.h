@@ -14,7 +14,8 @@ namespace rauha::oci {
 struct OpenFile {
   std::unique_ptr<ByteStream> stream;
   uint64_t size = 0;
-  std::string inTmp;  // a file of the store's tmp/ that has all of it once the stream was read to its end; empty: none
+  std::string inTmp = {};   // a file of the store's tmp/ that has all of it once the stream was read to its end; empty: none
+  UniqueFd inTmpHeld = {};  // with its lock: as long as this is open nobody else writes into it
 };
 
 class StoreRoot;

@@ -73,6 +73,7 @@ class TarIndex final {
     uint64_t lastSize = 0;
     for (size_t count = 0;; ++count) {
       watch_.mayGoOn();
+      headBytes_ = 0;
       archive_entry* entry = nullptr;
       const int r = archive_read_next_header(a.get(), &entry);
       if (r < ARCHIVE_WARN) throwArchive(a.get(), what_ + ": not a readable tar archive");
@@ -89,12 +90,17 @@ class TarIndex final {
  private:
   static la_ssize_t pull(archive* a, void* self, const void** block) noexcept {
     auto* t = static_cast<TarIndex*>(self);
+    if (t->headBytes_ > kTarHeadMax) {  // content is skipped, not read
+      archive_set_error(a, EFBIG, "the headers of an entry are larger than %zu bytes", kTarHeadMax);
+      return ARCHIVE_FATAL;
+    }
     const ssize_t n = pread(t->fd_, t->buffer_.data(), t->buffer_.size(), static_cast<off_t>(t->position_));
     if (n < 0) {
       archive_set_error(a, errno, "read failed");
       return ARCHIVE_FATAL;
     }
     t->position_ += static_cast<uint64_t>(n);
+    t->headBytes_ += static_cast<uint64_t>(n);
     *block = t->buffer_.data();
     return n;
   }
@@ -141,7 +147,7 @@ class TarIndex final {
   }
 
   int fd_;
-  uint64_t size_, position_ = 0;
+  uint64_t size_, position_ = 0, headBytes_ = 0;
   const Watch& watch_;
   std::string what_;
   std::vector<char> buffer_;

@@ -278,6 +278,18 @@ TEST_F(Formats, VerifyReadsRecordsToo) {
   EXPECT_EQ(bad->path, record);
 }
 
+TEST_F(Formats, VerifyFindsDamagedRecordsOfLayers) {
+  const Resolved image = import(layout(TestImage({{kBase}})), "one:1");
+  const std::string record = store_ + "/layers/" + image.layers[0].record.diffId.substr(7) + "/layer.json";
+  for (const char* text : {"", "[]", "7", R"({"blobs":[1]})", R"({"notes":[{}]})", R"({"opaque_root":"x"})"}) {
+    spill(record, text);
+    open(true);
+    EXPECT_EQ(faults(verify()), List{"layer damaged"}) << text;
+  }
+  library_->remove("one:1");
+  EXPECT_EQ(count("layers"), 0u);
+}
+
 TEST_F(Formats, StraysAreLookedAtWhenEverythingIs) {
   import(layout(TestImage({{ kBase }})), "one:1");
   spill(blob(sha256("stray")), "stray");

@@ -160,6 +160,15 @@ bool ImageStore::release(std::string_view owner) const {
   return any;
 }
 
+void ImageStore::endOthers(const std::vector<std::string_view>& living) const {
+  for (const std::string& file : namesIn(root_.leases(), "the leases")) {
+    if (isOperation(file)) continue;
+    const std::string_view owner = std::string_view(file).substr(0, file.find('.'));
+    if (std::find(living.begin(), living.end(), owner) == living.end() && unlinkat(root_.leases(), file.c_str(), 0) != 0 && errno != ENOENT)
+      throwIo("remove lease " + file);
+  }
+}
+
 std::vector<Lease> ImageStore::leases() const {
   std::vector<Lease> out;
   for (const std::string& file : namesIn(root_.leases(), "the leases")) {

@@ -62,6 +62,8 @@ class ImageStore final {
   void endLease(const Lease& lease) const noexcept;
   // True when there was one.
   bool release(std::string_view owner) const;
+  // Ends the leases of all others, by their files' names: what a loss of power left of one need not be readable. [store lock]
+  void endOthers(const std::vector<std::string_view>& living) const;
   // All living ones; files of calls that died are removed on the way. [store lock]
   std::vector<Lease> leases() const;
 

@@ -2,6 +2,7 @@
 
 #include <isa-l/igzip_lib.h>
 #include <zstd.h>
+#include <zstd_errors.h>
 
 #include <algorithm>
 #include <vector>
@@ -12,6 +13,7 @@ namespace rauha::oci {
 namespace {
 
 constexpr size_t kOutput = 256u << 10;
+constexpr int kWindowLogMax = 25;  // 32 MiB, the most that image builders use; libzstd would take 128 for each layer under way
 
 [[noreturn]] void damaged(const std::string& what, const std::string& why) {
   throw Error("image", Code::corrupt, what + ": cannot decompress: " + why, "the image is damaged; copy or build it again");
@@ -119,7 +121,8 @@ class Unzstd final : public ByteStream {
  public:
   Unzstd(std::unique_ptr<ByteStream> below, std::string what)
       : below_(std::move(below)), what_(std::move(what)), context_(ZSTD_createDCtx()), output_(kOutput) {
-    if (!context_) throw Error("image", Code::limit, what_ + ": out of memory for zstd");
+    if (!context_ || ZSTD_isError(ZSTD_DCtx_setParameter(context_.get(), ZSTD_d_windowLogMax, kWindowLogMax)) != 0)
+      throw Error("image", Code::limit, what_ + ": out of memory for zstd");
   }
 
   std::string_view next() override {
@@ -133,6 +136,10 @@ class Unzstd final : public ByteStream {
       if (inputEnd_ && expected_ == 0) break;  // between frames
       const size_t before = out.pos;
       expected_ = ZSTD_decompressStream(context_.get(), &out, &in_);
+      if (ZSTD_getErrorCode(expected_) == ZSTD_error_frameParameter_windowTooLarge)
+        throw Error("image", Code::limit,
+                    what_ + ": zstd needs a window of more than " + std::to_string(1u << (kWindowLogMax - 20)) + " MiB to unpack it",
+                    "compress it again at level 20 or below, without --long");
       if (ZSTD_isError(expected_) != 0) damaged(what_, std::string("zstd: ") + ZSTD_getErrorName(expected_));
       if (inputEnd_ && expected_ != 0 && out.pos == before) truncated(what_, "zstd");
     }

@@ -110,6 +110,21 @@ TEST(Gunzip, PaddingBehindIsNoContent) {
   EXPECT_THROW(undone("gzip", wrong, 4096), Error);
 }
 
+// A frame whose header says how far it may look back costs that much memory before a byte of it is checked.
+TEST(Unzstd, TheWindowIsLimited) {
+  const auto frame = [](int exponent) {
+    return std::string("\x28\xb5\x2f\xfd", 4) + '\0' + static_cast<char>(exponent << 3) + std::string("\x09\0\0x", 4);  // one raw block
+  };
+  EXPECT_EQ(undone("zstd", frame(25 - 10), 100), "x");
+  for (const int log : {26, 27, 31, 41}) try {
+      undone("zstd", frame(log - 10), 100);
+      ADD_FAILURE() << log;
+    } catch (const Error& e) {
+      EXPECT_EQ(e.code(), Code::limit) << log;
+      EXPECT_NE(e.text().find("window"), std::string::npos) << e.text();
+    }
+}
+
 class Failing final : public ByteStream {
  public:
   std::string_view next() override {

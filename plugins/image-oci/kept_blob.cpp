@@ -1,7 +1,6 @@
 #include "plugins/image-oci/kept_blob.h"
 
 #include <fcntl.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -32,16 +31,18 @@ class KeepingStream final : public ByteStream {
 std::unique_ptr<KeptBlob> KeptBlob::begin(const StoreRoot& store) {
   std::unique_ptr<KeptBlob> out(new KeptBlob(store));
   try {
-    out->own_ = store.newLocked(store.tmp(), "blob", out->temporary_);
+    out->file_ = store.newLocked(store.tmp(), "blob", out->temporary_);
+    out->own_ = true;
   } catch (const Error&) {
     return nullptr;
   }
   return out;
 }
 
-std::unique_ptr<KeptBlob> KeptBlob::of(const StoreRoot& store, std::string temporary) {
+std::unique_ptr<KeptBlob> KeptBlob::of(const StoreRoot& store, std::string temporary, UniqueFd held) {
   std::unique_ptr<KeptBlob> out(new KeptBlob(store));
   out->temporary_ = std::move(temporary);
+  out->file_ = std::move(held);
   return out;
 }
 
@@ -51,7 +52,7 @@ KeptBlob::~KeptBlob() {
 
 void KeptBlob::append(std::string_view block) noexcept {
   while (!broken_ && !block.empty()) {
-    const ssize_t n = write(own_.get(), block.data(), block.size());
+    const ssize_t n = write(file_.get(), block.data(), block.size());
     if (n < 0 && errno == EINTR) continue;
     if (n <= 0) {
       broken_ = true;
@@ -63,11 +64,11 @@ void KeptBlob::append(std::string_view block) noexcept {
 
 bool KeptBlob::commit(const std::string& digest, uint64_t size) noexcept {
   if (broken_ || temporary_.empty()) return false;
-  const UniqueFd file(openat(store_.tmp(), temporary_.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
-  // Whoever would go on with a half-fetched file must not do so with the blob that it becomes.
-  if (file && !own_ && flock(file.get(), LOCK_EX | LOCK_NB) != 0) return false;
-  struct stat meta {};
-  if (!file || fstat(file.get(), &meta) != 0 || static_cast<uint64_t>(meta.st_size) != size || fdatasync(file.get()) != 0) return false;
+  struct stat mine {
+  }, there{};
+  const bool whole = fstat(file_.get(), &mine) == 0 && static_cast<uint64_t>(mine.st_size) == size && fdatasync(file_.get()) == 0;
+  // The name may have become another file's.
+  if (!whole || fstatat(store_.tmp(), temporary_.c_str(), &there, AT_SYMLINK_NOFOLLOW) != 0 || there.st_ino != mine.st_ino) return false;
   if (renameat(store_.tmp(), temporary_.c_str(), store_.blobs(), hexOf(digest).c_str()) != 0) return false;
   temporary_.clear();
   return fsync(store_.blobs()) == 0;

@@ -18,8 +18,9 @@ class KeptBlob final {
  public:
   // A new file in tmp/. nullptr: it cannot be made (a full disk).
   static std::unique_ptr<KeptBlob> begin(const StoreRoot& store);
-  // A file in tmp/ that somebody else fills with the same bytes; it stays theirs until commit.
-  static std::unique_ptr<KeptBlob> of(const StoreRoot& store, std::string temporary);
+  // A file in tmp/ that somebody else fills with the same bytes; it stays theirs until commit. held: its descriptor, with its lock. From
+  // the verifying to the commit nobody may write into it: another pull of a blob that says it has this digest would.
+  static std::unique_ptr<KeptBlob> of(const StoreRoot& store, std::string temporary, UniqueFd held);
   ~KeptBlob();
   KeptBlob(const KeptBlob&) = delete;
   KeptBlob& operator=(const KeptBlob&) = delete;
@@ -33,7 +34,8 @@ class KeptBlob final {
   explicit KeptBlob(const StoreRoot& store) : store_(store) {}
   const StoreRoot& store_;
   std::string temporary_;
-  UniqueFd own_;  // begin() only
+  UniqueFd file_;     // locked
+  bool own_ = false;  // made by begin()
   bool broken_ = false;
 };
 

@@ -63,6 +63,23 @@ uint64_t tarLimit(const Limits& l) {
   return l.layerBytesMax > (uint64_t{1} << 62) ? uint64_t{1} << 63 : l.layerBytesMax + headers + (1u << 20);
 }
 
+StoredLayer recordOf(const json& doc, const std::string& what) try {
+  if (!doc.is_object())
+    throw Error("image", Code::corrupt, what + " is no object", "rauha image verify names the images that need the layer");
+  StoredLayer out;
+  out.facts.bytes = jsonNumber(doc, "bytes", what);
+  out.facts.entries = jsonNumber(doc, "entries", what);
+  out.facts.opaqueRoot = doc.value("opaque_root", false);
+  out.facts.notesDropped = jsonNumber(doc, "notes_dropped", what);
+  if (const json* notes = jsonArray(doc, "notes", what))
+    for (const json& n : *notes) out.facts.notes.push_back(n.get<std::string>());
+  if (const json* blobs = jsonArray(doc, "blobs", what))
+    for (const json& b : *blobs) out.blobs.insert(b.get<std::string>());
+  return out;
+} catch (const json::exception&) {
+  throw Error("image", Code::corrupt, what + " is damaged", "rauha image verify names the images that need the layer");
+}
+
 }  // namespace
 
 std::optional<StoredLayer> LayerStore::find(const std::string& diffId) const {
@@ -80,15 +97,7 @@ std::optional<StoredLayer> LayerStore::find(const std::string& diffId) const {
   if (!fd) throwIo("open the record of layer " + diffId);
   const std::string what = "record of layer " + diffId;
   const json doc = parseJson(readAll(fd.get(), what, kJsonMax), what);
-  StoredLayer out;
-  out.facts.bytes = jsonNumber(doc, "bytes", what);
-  out.facts.entries = jsonNumber(doc, "entries", what);
-  out.facts.opaqueRoot = doc.value("opaque_root", false);
-  out.facts.notesDropped = jsonNumber(doc, "notes_dropped", what);
-  if (const json* notes = jsonArray(doc, "notes", what))
-    for (const json& n : *notes) out.facts.notes.push_back(n.get<std::string>());
-  if (const json* blobs = jsonArray(doc, "blobs", what))
-    for (const json& b : *blobs) out.blobs.insert(b.get<std::string>());
+  StoredLayer out = recordOf(doc, what);
   const std::lock_guard<std::mutex> guard(mutex_);
   known_[diffId] = out;
   return out;
@@ -221,7 +230,7 @@ LayerStore::Streamed LayerStore::stream(OpenFile file, const std::string& what, 
   Streamed out;
   auto received = watched(std::move(file.stream), watch, what, file.size);
   if (keep && keep_) {
-    out.kept = file.inTmp.empty() ? KeptBlob::begin(root_) : KeptBlob::of(root_, file.inTmp);
+    out.kept = file.inTmp.empty() ? KeptBlob::begin(root_) : KeptBlob::of(root_, file.inTmp, std::move(file.inTmpHeld));
     if (out.kept && file.inTmp.empty()) received = keeping(std::move(received), *out.kept);
   }
   DigestStream packed(std::move(received), file.size, what);

@@ -90,6 +90,8 @@ class Unpacker {
   std::string what_;
   ByteStream* tar_ = nullptr;
   std::exception_ptr failure_;
+  bool inHead_ = false;  // what is read now are headers
+  uint64_t headBytes_ = 0;
   LayerFacts facts_;
   // The directory that the last entry was in: most entries share it with the one before.
   std::string parentPath_;
@@ -102,7 +104,10 @@ class Unpacker {
 la_ssize_t Unpacker::pull(archive* a, void* self, const void** block) noexcept {
   auto* u = static_cast<Unpacker*>(self);
   try {
+    if (u->inHead_ && u->headBytes_ > kTarHeadMax)
+      throw Error("image", Code::limit, u->what_ + ": the headers of an entry are larger than " + std::to_string(kTarHeadMax) + " bytes");
     const std::string_view next = u->tar_->next();
+    if (u->inHead_) u->headBytes_ += next.size();
     *block = next.data();
     return static_cast<la_ssize_t>(next.size());
   } catch (...) {  // no exception may pass through libarchive's frames
@@ -126,11 +131,14 @@ LayerFacts Unpacker::run(ByteStream& tar) {
   check(archive_read_open2(a.get(), this, nullptr, &Unpacker::pull, nullptr, nullptr));
   for (archive_entry* entry = nullptr;;) {
     watch_.mayGoOn();
+    inHead_ = true;
+    headBytes_ = 0;
     const int r = archive_read_next_header(a.get(), &entry);
+    inHead_ = false;
     if (r == ARCHIVE_EOF) break;
     check(r);
     place(a.get(), entry);
-    if (failure_) std::rethrow_exception(std::exchange(failure_, nullptr));
+    check(archive_read_data_skip(a.get()));  // content that nobody wants is no header
   }
   check(ARCHIVE_OK);
   parentFd_.reset();

@@ -216,7 +216,13 @@ void ImageLibrary::checkAllowed(const Reference& reference, const Request& reque
     const std::optional<ImageRecord> record = images_.find(reference.name);
     from = record && record->source != "registry" ? record->source : reference.domain;
   }
-  if (std::find(request.registries.begin(), request.registries.end(), from) != request.registries.end()) return;
+  checkOrigin(from, reference, request);
+}
+
+void ImageLibrary::checkOrigin(const std::string& from, const Reference& reference, const Request& request) {
+  if (request.registries.empty() || std::find(request.registries.begin(), request.registries.end(), from) != request.registries.end())
+    return;
+  const std::string shown = toUtf8(std::string_view(reference.text).substr(0, 200));
   std::string line;
   for (const std::string& r : request.registries) line += "\"" + toUtf8(r) + "\", ";
   throw Error("image", Code::denied, "image '" + shown + "' comes from '" + from + "', which the policy does not allow",
@@ -238,6 +244,7 @@ Resolved ImageLibrary::resolveName(const Reference& reference, const Request& re
 Resolved ImageLibrary::pullImage(const Reference& reference, const Request& request, const Watch& watch) {
   if (const std::string fault = registryFault(reference); !fault.empty())
     refuseAbsent(reference, ", and no registry can have it: " + fault, "rauha image list shows the names that are stored");
+  checkOrigin(reference.domain, reference, request);  // what is stored under the name may have come from elsewhere
   RegistryClient client(registries_, memory_, watch, {reference.domain, reference.repository}, request.credentials);
   const std::unique_ptr<Source> source = registrySource(client, root_, registries_.parallel,
                                                         {reference.tag, reference.digest, request.platform.value_or(hostPlatform()),
@@ -431,8 +438,7 @@ void ImageLibrary::collect() {
 void ImageLibrary::reconcile(const std::vector<std::string_view>& living) {
   {
     const UniqueFd held = root_.lock();
-    for (const Lease& lease : images_.leases())
-      if (!lease.owner.empty() && std::find(living.begin(), living.end(), lease.owner) == living.end()) images_.endLease(lease);
+    images_.endOthers(living);
   }
   removeLeftovers();
   collect();

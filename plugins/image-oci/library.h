@@ -88,6 +88,7 @@ class ImageLibrary final {
   Resolved resolveFrom(Source& source, const Reference& reference, const Request& request, const std::string& name, const Watch& watch);
   Resolved resolveName(const Reference& reference, const Request& request, const Watch& watch);
   Resolved pullImage(const Reference& reference, const Request& request, const Watch& watch);
+  static void checkOrigin(const std::string& from, const Reference& reference, const Request& request);
   void checkAllowed(const Reference& reference, const Request& request) const;
   // nullopt: not there, or for another platform.
   std::optional<Resolved> resolveStored(const Reference& reference, const Request& request);

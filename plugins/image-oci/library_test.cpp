@@ -232,6 +232,46 @@ TEST_F(Library, HeaderBomb) {
   EXPECT_EQ(refusal(layout(TestImage({{tar.finish()}}))).code(), Code::limit);
 }
 
+// A sparse file's map is one piece for four bytes, and is held in memory: it is a header like any other.
+TEST_F(Library, SparseMapBomb) {
+  std::string map = std::to_string(2 << 20) + "\n";
+  for (int i = 0; i < 2 << 20; ++i) map += "0\n0\n";
+  const TarEntry entry{
+      .name = "GNUSparseFile.0/s",
+      .content = map + std::string(512 - map.size() % 512, '\0'),
+      .pax = {{"GNU.sparse.major", "1"}, {"GNU.sparse.minor", "0"}, {"GNU.sparse.name", "s"}, {"GNU.sparse.realsize", "5"}}};
+  const Error layer = refusal(layout(TestImage({{tarOf({entry})}})));
+  EXPECT_EQ(layer.code(), Code::limit);
+  EXPECT_NE(layer.text().find("headers"), std::string::npos) << layer.text();
+  spill(temp_ / "archive.tar", tarOf({entry}));
+  for (const char* kind : {"oci-archive:", "docker-archive:"}) {
+    const Error archive = refusal(kind + temp_ / "archive.tar");
+    EXPECT_NE(archive.text().find("headers"), std::string::npos) << archive.text();
+  }
+  // Content is none of it.
+  const std::string long3 = tarOf({{.name = "f", .content = std::string(3 << 20, 'x')}, {.name = "g"}});
+  EXPECT_EQ(resolve(layout(TestImage({{long3}}), "long")).layers.size(), 1u);
+  EXPECT_EQ(count("tmp"), 0u);
+}
+
+// Links lead from one deep folder into the next, so that the tree is deeper than any name: it is refused, and must go again.
+TEST_F(Library, ATreeDeeperThanItsNames) {
+  std::string deep = "d";
+  for (int i = 1; i < 200; ++i) deep += "/d";
+  TarWriter tar;
+  std::string into;
+  for (int i = 0; i < 5; ++i) {
+    tar.add({.name = into + deep + "/", .type = '5'});
+    const std::string link = "l" + std::to_string(i);
+    tar.add({.name = link, .type = '2', .link = into + deep});
+    into = link + "/";
+  }
+  EXPECT_EQ(refusal(layout(TestImage({{tar.finish()}}))).code(), Code::limit);
+  EXPECT_EQ(count("tmp"), 0u);
+  library_->reconcile({});
+  expectEmpty();
+}
+
 TEST_F(Library, NestedIndexesAndPlatforms) {
   TestImage image({{kBase}});
   image.writeLayout(temp_ / "image");
@@ -392,6 +432,38 @@ TEST_F(Library, ReconcileKeepsWhatLives) {
   EXPECT_TRUE(exists("/etc/passwd"));
   library_->remove("oci:" + temp_ / "a");
   EXPECT_EQ(count("layers"), 1u);
+}
+
+// Leases are not made durable: a loss of power may leave an empty file under their name. The store must start again.
+TEST_F(Library, LeasesThatALossOfPowerCutOff) {
+  resolve(layout(TestImage({{kBase}})), "zone_1");
+  const std::string lease = std::filesystem::directory_iterator(store_ + "/leases")->path();
+  for (const char* left : {"", "{\"owner\":\"zo", "[]"}) {
+    spill(lease, left);
+    library_->reconcile({});
+    EXPECT_EQ(count("leases"), 0u) << left;
+  }
+  // What one of a living zone keeps is not guessed at.
+  spill(lease, "");
+  EXPECT_THROW(library_->reconcile({"zone_1"}), Error);
+  EXPECT_EQ(count("layers"), 1u);
+}
+
+TEST_F(Library, APolicysRegistriesHoldForEachWayToAnImage) {
+  import(layout(TestImage({{ kBase }})), "python:3.12");
+  Request request;
+  const std::string name = "python:3.12";
+  request.reference = name;
+  request.registries = {"oci"};
+  EXPECT_EQ(library_->resolve(request, {}).source, "oci");
+  request.pull = Pull::always;  // the stored one came from where it may; what would come now does not
+  try {
+    library_->resolve(request, {});
+    ADD_FAILURE() << "was fetched";
+  } catch (const Error& e) {
+    EXPECT_EQ(e.code(), Code::denied) << e.text();
+    EXPECT_NE(e.text().find("docker.io"), std::string::npos) << e.text();
+  }
 }
 
 TEST_F(Library, LeaseNamesAreChecked) {

@@ -14,10 +14,12 @@ constexpr size_t kIndexEntriesMax = 1024;      // manifests of one index
 constexpr size_t kIndexDepthMax = 4;           // an index may name an index
 constexpr size_t kArchiveEntriesMax = 20'000;  // files of an oci-archive or docker-archive: a few for each layer
 constexpr size_t kPathMax = 4095;              // PATH_MAX without the NUL
-constexpr size_t kNameMax = 255;               // NAME_MAX
-constexpr size_t kDepthMax = 256;              // directories below each other: the walkers hold one descriptor for each level
-constexpr size_t kXattrNameMax = 255;          // XATTR_NAME_MAX
-constexpr size_t kXattrValueMax = 64u << 10;   // XATTR_SIZE_MAX
+constexpr size_t kTarHeadMax =
+    2u << 20;                      // headers of one tar entry: libarchive keeps names and sparse maps in memory, up to 25 times their text
+constexpr size_t kNameMax = 255;   // NAME_MAX
+constexpr size_t kDepthMax = 256;  // directories below each other: the walkers hold one descriptor for each level
+constexpr size_t kXattrNameMax = 255;         // XATTR_NAME_MAX
+constexpr size_t kXattrValueMax = 64u << 10;  // XATTR_SIZE_MAX
 constexpr size_t kXattrsPerEntryMax = 128;
 constexpr uint32_t kIdMax = 65535;            // a zone has 65536 ids
 constexpr size_t kNotesMax = 32;              // kept lines about what was left out of a layer; the rest is counted

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <mutex>
 #include <set>
+#include <type_traits>
 
 #include "core/base/digest.h"
 #include "core/base/error.h"
@@ -81,21 +82,25 @@ class RegistrySource final : public Source {
       throw Error("image", Code::limit, name + " is " + std::to_string(d.size) + " bytes, more than " + std::to_string(kJsonMax));
     if (d.digest == topDigest_) return top_;
     if (auto stored = pull_.stored(d.digest)) return std::move(*stored);
-    std::string text = role == "configuration" ? client_.blob(d.digest) : client_.manifest(d.digest).text;
-    checkSize(name, d.size, text.size());
-    checkDigest(name, d.digest, sha256(text));
-    return text;
+    return verified([&] {
+      std::string text = role == "configuration" ? client_.blob(d.digest) : client_.manifest(d.digest).text;
+      checkSize(name, d.size, text.size());
+      checkDigest(name, d.digest, sha256(text));
+      return text;
+    });
   }
 
   OpenFile layer(const Descriptor& d) override {
     std::unique_ptr<PartialBlob> partial;
     if (d.size >= kPartialMin) partial = PartialBlob::open(store_, d.digest, d.size);
-    if (partial && partial->size() > 0) {
+    {
       const std::lock_guard<std::mutex> guard(mutex_);
-      resumed_.insert(d.digest);
+      if (partial && partial->size() > 0) resumed_.insert(d.digest);
+      if (client_.usesMirrors()) mirrored_.insert(d.digest);
     }
     const std::string inTmp = partial ? PartialBlob::nameOf(d.digest) : std::string();
-    return OpenFile{std::make_unique<BlobStream>(client_, d, std::move(partial)), d.size, inTmp};
+    UniqueFd held = partial ? duplicate(partial->fd()) : UniqueFd();
+    return OpenFile{std::make_unique<BlobStream>(client_, d, std::move(partial)), d.size, inTmp, std::move(held)};
   }
   bool declaresDigests() const noexcept override { return true; }
   uint32_t parallel() const noexcept override { return parallel_; }
@@ -105,16 +110,35 @@ class RegistrySource final : public Source {
     if (d.size >= kPartialMin) PartialBlob::remove(store_, d.digest);
     if (good) return false;
     const std::lock_guard<std::mutex> guard(mutex_);
-    return resumed_.erase(d.digest) > 0;
+    if (resumed_.erase(d.digest) > 0) return true;
+    if (mirrored_.erase(d.digest) == 0) return false;
+    client_.dropMirrors();
+    return true;
   }
 
  private:
+  // Once more of the registry alone when the bytes may have been a mirror's.
+  template <typename F>
+  std::invoke_result_t<F> verified(F fetch) {
+    const bool mirrored = client_.usesMirrors();
+    try {
+      return fetch();
+    } catch (const Error& e) {
+      if (!mirrored || e.code() != Code::corrupt) throw;
+    }
+    client_.dropMirrors();
+    return fetch();
+  }
+
   // What the tag or digest names. Its type is what it says itself; then what the server says.
   Descriptor first() {
     if (!pull_.digest.empty())
       if (auto stored = pull_.stored(pull_.digest)) return take(std::move(*stored), {});
-    RegistryClient::Document got = client_.manifest(pull_.digest.empty() ? pull_.tag : pull_.digest);
-    if (!pull_.digest.empty()) checkDigest(what_ + ": manifest", pull_.digest, sha256(got.text));
+    RegistryClient::Document got = verified([&] {
+      RegistryClient::Document some = client_.manifest(pull_.digest.empty() ? pull_.tag : pull_.digest);
+      if (!pull_.digest.empty()) checkDigest(what_ + ": manifest", pull_.digest, sha256(some.text));
+      return some;
+    });
     return take(std::move(got.text), got.mediaType);
   }
 
@@ -142,7 +166,7 @@ class RegistrySource final : public Source {
   const std::string what_;
   std::string top_, topDigest_;
   std::mutex mutex_;
-  std::set<std::string> resumed_;
+  std::set<std::string> resumed_, mirrored_;  // blobs under way that began with what was kept, or may have come from a mirror
 };
 
 }  // namespace

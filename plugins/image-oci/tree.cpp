@@ -12,6 +12,7 @@
 #include <memory>
 
 #include "core/base/error.h"
+#include "core/base/ids.h"
 #include "plugins/image-oci/limits.h"
 
 namespace rauha::oci {
@@ -34,9 +35,11 @@ DirPtr streamOf(int fd, const std::string& what) {
 
 bool isDots(const char* name) noexcept { return strcmp(name, ".") == 0 || strcmp(name, "..") == 0; }
 
-// Everything in `fd`. depth bounds descriptors and stack: our trees are at most kDepthMax deep.
-void empty(int fd, size_t depth) {
-  if (depth > kDepthMax + 8) throw Error("image", Code::limit, "a tree is deeper than " + std::to_string(kDepthMax) + " directories");
+constexpr size_t kRemoveDepth = 64;  // descriptors and stack that a removal may cost
+
+// Everything in `fd`. A refused layer may be deeper than any name that it had: its links lead from one deep folder into the next. What
+// lies below kRemoveDepth is moved up into `top` and removed from there, so that no depth keeps a tree from going.
+void empty(int top, int fd, size_t depth) {
   for (bool again = true; again;) {  // entries may be missed while a directory changes: until one pass finds nothing
     again = false;
     const DirPtr dir = streamOf(fd, "a directory");
@@ -48,10 +51,16 @@ void empty(int fd, size_t depth) {
       }
       if (errno == ENOENT) continue;
       if (errno != EISDIR && errno != EPERM) throwIo("remove '" + std::string(entry->d_name) + "'");
+      if (depth == kRemoveDepth) {
+        if (renameat(fd, entry->d_name, top, newId("deep").c_str()) != 0 && errno != ENOENT)
+          throwIo("move directory '" + std::string(entry->d_name) + "'");
+        again = true;
+        continue;
+      }
       UniqueFd child(openat(fd, entry->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
       if (!child && errno == ENOENT) continue;  // another process removes the same tree
       if (!child) throwIo("open directory '" + std::string(entry->d_name) + "'");
-      empty(child.get(), depth + 1);
+      empty(top, child.get(), depth + 1);
       if (unlinkat(fd, entry->d_name, AT_REMOVEDIR) != 0 && errno != ENOENT)
         throwIo("remove directory '" + std::string(entry->d_name) + "'");
       again = true;
@@ -109,7 +118,7 @@ void removeTree(int at, const std::string& name) {
     UniqueFd dir(openat(at, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
     if (!dir && errno == ENOENT) return;
     if (!dir) throwIo("open directory '" + name + "'");
-    empty(dir.get(), 0);
+    empty(dir.get(), dir.get(), 0);
   }
   if (unlinkat(at, name.c_str(), AT_REMOVEDIR) != 0 && errno != ENOENT) throwIo("remove directory '" + name + "'");
 }

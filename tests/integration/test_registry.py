@@ -328,6 +328,15 @@ def test_mirrors(instance_factory):
         mirror.on("/blobs/", lambda handler: handler.answer(404))
         pull(two, reference).exited(0)
         assert origin.asked("/blobs/")
+        # One that sends other bytes, too: of a blob, of the configuration, of a manifest that was asked for by digest.
+        mirror.behave()
+        layer = image.layers[0].blob
+        mirror.blobs[digest(layer)] = noise(len(layer))
+        three = instance_factory(f'[plugin.image-oci.registry."{origin.name}"]\nmirrors = ["{mirror.name}"]\n')
+        assert b"a mirror" in pull(three, reference).exited(0).stderr
+        mirror.on("/manifests/", lambda handler: handler.answer(200, b'{"schemaVersion": 2}', headers=[("Content-Type", MANIFEST_V1)]))
+        four = instance_factory(f'[plugin.image-oci.registry."{origin.name}"]\nmirrors = ["{mirror.name}"]\n')
+        pull(four, f"{origin.name}/app@{image.digest}").exited(0)
 
 
 # --- what a registry can do wrong
@@ -428,6 +437,24 @@ def test_credentials_stay_with_their_registry(fresh, tmp_path):
         pull(fresh, reference, env=login(fresh, registry, tmp_path)).exited(0)
         assert other.requests and not any("Authorization" in headers for _, _, headers in other.requests)
         assert any("Authorization" in headers for _, _, headers in registry.requests)
+
+
+def test_credentials_do_not_go_out_in_the_clear(fresh, tmp_path):
+    """A registry that may speak plain HTTP names a token server elsewhere that does so too."""
+    with Registry(auth="token") as registry:
+        reference = registry.push("app", busybox())
+        env = login(fresh, registry, tmp_path)
+        registry.on("/v2/", lambda handler: handler.answer(401, headers=[("WWW-Authenticate", 'Bearer realm="http://auth.invalid/token",service="x"')]))
+        refused(fresh, reference, "denied", "auth.invalid", "not https", env=env)
+
+
+def test_certificates_in_the_configuration_rule_plain_http_out(instance_factory, registry, tmp_path):
+    """Whoever took the port of a registry on this machine does not get around its certificate by having none."""
+    certificates = Certificates(tmp_path / "tls")
+    reference = registry.push("app", busybox())
+    one = instance_factory(f'[plugin.image-oci.registry."{registry.name}"]\nca = "{certificates.ca}"\n')
+    refused(one, reference, ("denied", "io"))
+    assert registry.requests == []
 
 
 def test_401_for_ever(fresh, tmp_path):

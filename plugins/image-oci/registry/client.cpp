@@ -122,6 +122,14 @@ RegistryClient::RegistryClient(const RegistrySettings& settings, RegistryMemory&
 }
 RegistryClient::~RegistryClient() = default;
 
+bool RegistryClient::usesMirrors() const noexcept { return first_ + 1 < endpoints_.size(); }
+
+void RegistryClient::dropMirrors() {
+  const size_t own = endpoints_.size() - 1;
+  if (first_.exchange(own) != own)
+    watch_.progress("notice: a mirror of " + target_.domain + " sent something else than it was asked for; asking " + target_.domain, 0, 0);
+}
+
 std::unique_ptr<HttpSession> RegistryClient::take() {
   {
     const std::lock_guard<std::mutex> guard(mutex_);
@@ -188,7 +196,7 @@ auto RegistryClient::patiently(const Endpoint&, F f) {
 
 template <typename F>
 auto RegistryClient::anywhere(F f) {
-  for (size_t i = 0;; ++i) {
+  for (size_t i = first_;; ++i) {
     const Endpoint& endpoint = endpoints_[i];
     try {
       return patiently(endpoint, [&] { return f(endpoint); });
@@ -214,7 +222,9 @@ HttpAnswer RegistryClient::ask(HttpSession& session, const Endpoint& endpoint, c
     try {
       answer = follow(session, endpoint, request);
     } catch (const HttpFailure& e) {
-      if (!e.notTls() || !isLoopbackHost(endpoint.host) || memory_.isPlain(endpoint.host)) throw;
+      // Certificates in the configuration say that it speaks TLS: then whoever does not is another one.
+      const bool certified = endpoint.settings != nullptr && !(endpoint.settings->ca.empty() && endpoint.settings->certificate.empty());
+      if (!e.notTls() || certified || !isLoopbackHost(endpoint.host) || memory_.isPlain(endpoint.host)) throw;
       memory_.notePlain(endpoint.host);
       watch_.progress("notice: " + endpoint.host + " speaks plain HTTP; accepted, because it is this machine", 0, 0);
       continue;
@@ -277,12 +287,19 @@ bool RegistryClient::authenticate(HttpSession& session, const Endpoint& endpoint
               "Rauha knows Basic and Bearer");
 }
 
+// Credentials go in the clear only where the registry itself is, within this machine, or where the operator said so.
+bool RegistryClient::mayBePlain(const Endpoint& endpoint, const std::string& realm) const {
+  const std::string host = hostOf(realm);
+  const auto named = settings_.hosts.find(host);
+  return host == endpoint.host || isLoopbackHost(host) || (named != settings_.hosts.end() && named->second.insecure);
+}
+
 std::string RegistryClient::token(HttpSession& session, const Endpoint& endpoint, const Challenge& challenge, const HttpAnswer& answer,
                                   int64_t& untilNs) {
   const std::string registry = origin(endpoint);
-  const bool plain = registry.compare(0, 7, "http://") == 0;
   const bool https = challenge.realm.compare(0, 8, "https://") == 0;
-  if (!https && !(plain && challenge.realm.compare(0, 7, "http://") == 0))
+  if (!https &&
+      !(registry.compare(0, 7, "http://") == 0 && challenge.realm.compare(0, 7, "http://") == 0 && mayBePlain(endpoint, challenge.realm)))
     throw Error("image", Code::denied,
                 endpoint.host + ": refused: its token server is '" + toUtf8(std::string_view(challenge.realm).substr(0, 200)) +
                     "', which is not https",
@@ -383,7 +400,7 @@ std::unique_ptr<RegistryClient::Body> RegistryClient::openBlob(const std::string
 }
 
 RegistryClient::Body::Body(RegistryClient& client, std::string digest, uint64_t offset, uint64_t size, const std::atomic<bool>* stop)
-    : client_(client), digest_(std::move(digest)), at_(offset), size_(size), stop_(stop) {}
+    : client_(client), digest_(std::move(digest)), at_(offset), size_(size), stop_(stop), endpoint_(client.first_) {}
 RegistryClient::Body::~Body() {
   if (at_ == size_) client_.give(std::move(session_));
 }

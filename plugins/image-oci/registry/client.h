@@ -72,6 +72,11 @@ class RegistryClient final {
   // One of several calls failed and the others are not needed any more: they end with `cancelled`.
   void abandon() noexcept { abandoned_ = true; }
 
+  // False: the registry itself is asked and nobody else. What is asked from dropMirrors() on is asked of it alone: a mirror sent what it is
+  // not, and the registry may still have the right bytes.
+  bool usesMirrors() const noexcept;
+  void dropMirrors();
+
   const RegistryTarget& target() const noexcept { return target_; }
 
  private:
@@ -83,6 +88,7 @@ class RegistryClient final {
   HttpAnswer follow(HttpSession& session, const Endpoint& endpoint, HttpRequest request);
   bool authenticate(HttpSession& session, const Endpoint& endpoint, const HttpAnswer& answer);
   std::string token(HttpSession& session, const Endpoint& endpoint, const Challenge& challenge, const HttpAnswer& answer, int64_t& untilNs);
+  bool mayBePlain(const Endpoint& endpoint, const std::string& realm) const;
   std::string origin(const Endpoint& endpoint) const;
   std::string memoryKey(const Endpoint& endpoint) const;
   [[noreturn]] void refuse(HttpSession& session, const Endpoint& endpoint, const HttpAnswer& answer, const std::string& what);
@@ -101,7 +107,8 @@ class RegistryClient final {
   const Watch watch_;
   const RegistryTarget target_;
   const std::optional<Credentials> credentials_;
-  std::vector<Endpoint> endpoints_;
+  std::vector<Endpoint> endpoints_;  // mirrors, then the registry
+  std::atomic<size_t> first_{0};     // that is asked
   std::mutex mutex_;
   std::vector<std::unique_ptr<HttpSession>> idle_;
 };
@@ -122,7 +129,7 @@ class RegistryClient::Body final {
   const uint64_t size_;
   const std::atomic<bool>* const stop_;  // set by another thread: give up
   uint64_t skip_ = 0;                    // bytes that a server without ranges sends again
-  size_t endpoint_ = 0;
+  size_t endpoint_;
   int failures_ = 0;  // since the last byte
   int restarts_ = 0;  // in all
   std::unique_ptr<HttpSession> session_;

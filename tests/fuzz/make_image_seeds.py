@@ -78,8 +78,32 @@ def archives():
     save("archive", "bad_links", oci.tar_bytes([oci.Symlink("manifest.json", "manifest.json"), oci.Symlink("index.json", "../../etc/passwd"), oci.Hardlink("oci-layout", "oci-layout")]))
 
 
+def plain_tars():
+    """What `rauha image export` gets from the daemon: see frontends/cli/export_files.h."""
+    whole = oci.tar_bytes([oci.File("oci-layout", "{}"), oci.File("index.json", "{}"), oci.File("blobs/sha256/" + "0" * 64, "x" * 600), oci.File("empty", "")])
+    end = b"\0" * 1024
+    whole = whole.rstrip(b"\0")
+    whole += b"\0" * (-len(whole) % 512)
+    save("plain_tar", "good_layout", whole + end)
+    save("plain_tar", "good_trailing", whole + end + b"behind")
+    save("plain_tar", "good_empty", end)
+    save("plain_tar", "bad_no_end", whole)
+    save("plain_tar", "bad_one_zero_block", whole + b"\0" * 512 + whole[:512])
+    save("plain_tar", "bad_cut", whole[:700])
+    huge = bytearray(whole[:512])
+    huge[124:136] = b"\x80" + b"\xff" * 11
+    huge[148:156] = b" " * 8
+    huge[148:156] = b"%06o\0 " % sum(huge)
+    save("plain_tar", "bad_huge", bytes(huge) + b"x" * 100)
+    save("plain_tar", "bad_link", oci.tar_bytes([oci.Symlink("index.json", "/etc/passwd")]))
+    save("plain_tar", "bad_folder", oci.tar_bytes([oci.Dir("blobs")]))
+    save("plain_tar", "bad_sum", whole[:100] + b"7" + whole[101:] + end)
+    save("plain_tar", "bad_text", b"<html>" * 200)
+
+
 if __name__ == "__main__":
     references()
     documents()
     layers()
     archives()
+    plain_tars()

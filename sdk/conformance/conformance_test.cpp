@@ -74,19 +74,21 @@ INSTANTIATE_TEST_SUITE_P(Files, Subjects,
                          rowName);
 
 Row image(const char* rule) { return {"image-subject", rule, rule}; }
-INSTANTIATE_TEST_SUITE_P(Images, Subjects,
-                         ::testing::Values(image("load.interfaces"), image("versions.older_host"), image("versions.newer_host"),
-                                           image("versions.services"), image("config.unknown_key"), image("config.malformed"),
-                                           image("specs.tail_zero"), image("specs.tail_nonzero"), image("specs.flags"),
-                                           image("specs.record_critical"), image("specs.record_other"), image("specs.stride"),
-                                           image("specs.small"), image("specs.texts"), image("errors.text"),
-                                           Row{"image-subject", "errors.silent", "errors.text"}, image("errors.status"),
-                                           image("errors.untouched"), image("errors.exceptions"), image("life"), image("answers"),
-                                           image("idempotence.unknown"), image("idempotence.twice"), image("idempotence.reconcile"),
-                                           image("cancel.before"), image("cancel.middle"), image("cancel.deadline"),
-                                           image("crash.reconcile"), image("resources.rounds"), image("resources.instances"),
-                                           image("threads.parallel"), image("random.inputs")),
-                         rowName);
+INSTANTIATE_TEST_SUITE_P(
+    Images, Subjects,
+    ::testing::Values(image("load.interfaces"), image("versions.older_host"), image("versions.newer_host"), image("versions.services"),
+                      image("config.unknown_key"), image("config.malformed"), image("specs.tail_zero"), image("specs.tail_nonzero"),
+                      image("specs.flags"), image("specs.record_critical"), image("specs.record_other"), image("specs.stride"),
+                      image("specs.small"), image("specs.texts"), image("errors.text"),
+                      Row{"image-subject", "errors.silent", "errors.text"}, image("errors.status"), image("errors.untouched"),
+                      image("errors.exceptions"), image("life"), Row{"image-subject", "life.verify", "life"},
+                      Row{"image-subject", "life.damaged", "life"}, Row{"image-subject", "life.deaf", "life"}, image("answers"),
+                      Row{"image-subject", "answers.export", "answers"}, Row{"image-subject", "answers.end", "answers"},
+                      Row{"image-subject", "answers.verify", "answers"}, image("idempotence.unknown"), image("idempotence.twice"),
+                      image("idempotence.reconcile"), image("cancel.before"), image("cancel.middle"), image("cancel.deadline"),
+                      image("crash.reconcile"), image("resources.rounds"), image("resources.instances"), image("threads.parallel"),
+                      image("random.inputs")),
+    rowName);
 
 Row of(const char* plugin, const char* rule) { return {plugin, rule, rule}; }
 INSTANTIATE_TEST_SUITE_P(OtherKinds, Subjects,

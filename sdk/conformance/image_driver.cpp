@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "driver.h"
+#include "image_archive.h"
 #include "sample_image.h"
 
 namespace rauha::conformance {
@@ -83,6 +84,57 @@ Operation requesting(const char* name, RequestFunction (*which)(const rauha_imag
           }};
 }
 
+// What the host answers for a plugin that does not have a function which came after 1.0.
+Outcome absent() {
+  Outcome out;
+  out.status = out.told = RAUHA_E_UNSUPPORTED;
+  out.text = "the plugin does not have it";
+  out.errors = 1;
+  return out;
+}
+
+std::string wrongCheck(const testing::CapturedCheck& c) {
+  if (c.structSize < sizeof(rauha_image_check)) return "a check's struct_size is " + std::to_string(c.structSize);
+  if (c.flags != 0) return "a check has unknown flags " + std::to_string(c.flags);
+  if (c.state > RAUHA_CHECK_UNKNOWN) return "a check has the unknown state " + std::to_string(c.state);
+  if (c.kind.empty()) return "a check has no kind";
+  if (!c.digest.empty() && !isDigest(c.digest)) return "a check's digest is " + inQuotes(c.digest);
+  if (!c.path.empty() && !isPath(c.path)) return "a check's path is " + inQuotes(c.path);
+  if (c.state != RAUHA_CHECK_GOOD && c.text.empty()) return "a check of " + c.kind + " that is not good does not say why";
+  if (c.state == RAUHA_CHECK_GOOD && !c.text.empty()) return "a check of " + c.kind + " is good and says " + inQuotes(c.text);
+  return {};
+}
+
+Outcome verifying(Session& s, FakeCall& call, Input& input, ImageCapture& got) {
+  const auto* table = s.table<rauha_image_v1>();
+  if (!RAUHA_HAS(table, verify) || table->verify == nullptr) return absent();
+  Outcome out;
+  guardedCall(out, call, [&] { return plain(table->verify)(s.raw(), call.raw(), input.as<rauha_image_request>(), got.raw()); });
+  if (!out.ok()) return out;
+  if (!got.images.empty()) out.contract = "verify pushed an image";
+  for (const auto& c : got.checks)
+    if (out.contract.empty()) out.contract = wrongCheck(c);
+  return out;
+}
+
+Outcome exporting(Session& s, FakeCall& call, Input& input, ArchiveReceiver& receiver) {
+  const auto* table = s.table<rauha_image_v1>();
+  if (!RAUHA_HAS(table, export_image) || table->export_image == nullptr) return absent();
+  Outcome out;
+  ImageCapture got;
+  guardedCall(out, call, [&] {
+    return plain(table->export_image)(s.raw(), call.raw(), input.as<rauha_image_request>(), receiver.target(), got.raw());
+  });
+  if (!receiver.targetIsOpen()) {
+    out.contract = "export_image closed the target, which it only borrows";
+    return out;
+  }
+  if (!out.ok()) return out;
+  out.contract = wrongImages(got, true);
+  if (out.contract.empty()) out.contract = wrongArchive(receiver.finish(), got.images.front().digest);
+  return out;
+}
+
 const std::vector<Operation>& imageOperations() {
   using Takes = Operation::Takes;
   static const std::vector<Operation> list = {
@@ -108,6 +160,23 @@ const std::vector<Operation>& imageOperations() {
          return out;
        }},
       requesting("import_image", [](const rauha_image_v1& t) -> RequestFunction { return t.import_image; }),
+      {"export_image", Takes::record, &kRequest, false, false,
+       [](Session& s, FakeCall& call, Input& input) {
+         ArchiveReceiver receiver;
+         return exporting(s, call, input, receiver);
+       }},
+      {"verify", Takes::record, &kRequest, false, false,
+       [](Session& s, FakeCall& call, Input& input) {
+         ImageCapture got;
+         return verifying(s, call, input, got);
+       }},
+      {"prune", Takes::record, &kRequest, false, false,
+       [](Session& s, FakeCall& call, Input& input) {
+         const auto* table = s.table<rauha_image_v1>();
+         if (!RAUHA_HAS(table, prune) || table->prune == nullptr) return absent();
+         ImageCapture got;
+         return request(s, call, input, table->prune, got, false);
+       }},
       {"reconcile", Takes::list, nullptr, false, false,
        [](Session& s, FakeCall& call, Input& input) {
          Outcome out;
@@ -170,7 +239,9 @@ class ImageDriver final : public Driver {
     const std::string_view what = operation.name;
     if (what == "release") out.text = out.own(name);
     if (operation.takes != Operation::Takes::record) return out;
-    if (what == "list") return requestFor({});
+    if (what == "list" || what == "prune") return requestFor({});
+    // By the name under which resolve may have stored it: nothing is opened for it.
+    if (what == "export_image" || what == "verify") return requestFor({sourceOf(session.context).reference, ""});
     if (what == "remove") return requestFor({storedName(name), {}});
     out = requestFor(sourceOf(session.context));
     if (what == "resolve") out.as<rauha_image_request>()->lease = out.own(name);
@@ -231,6 +302,7 @@ class ImageDriver final : public Driver {
     return out;
   }
   void life(Context& context, Session& session) override;
+  void lifeOfStored(Context& context, Session& session, const std::string& reference);
 
  private:
   static std::string storedName(const std::string& name) { return "check-" + name + ":latest"; }
@@ -316,6 +388,8 @@ void ImageDriver::life(Context& context, Session& session) {
   const bool stored =
       std::any_of(listed.images.begin(), listed.images.end(), [&](const auto& i) { return i.reference == image.reference; });
 
+  if (stored) lifeOfStored(context, session, image.reference);
+
   if (stored) expectStatus(context, named("remove", image.reference), "remove of an image that a lease uses", {RAUHA_E_BUSY});
   expectStatus(context, named("release", "zone_b"), "release", {RAUHA_OK});
   std::vector<std::string> ignored;
@@ -330,6 +404,64 @@ void ImageDriver::life(Context& context, Session& session) {
   resolve("zone_c");
   expectStatus(context, reconcile(session, call, {}, &ignored), "reconcile with no lease alive", {RAUHA_OK});
   if (stored) expectStatus(context, named("remove", image.reference), "remove after reconcile ended the lease", {RAUHA_OK});
+}
+
+// verify and export_image, as far as the plugin has them.
+void ImageDriver::lifeOfStored(Context& context, Session& session, const std::string& reference) {
+  const auto* table = session.table<rauha_image_v1>();
+  const std::string never = "rauha-check-never:1";
+  if (RAUHA_HAS(table, verify) && table->verify != nullptr) {
+    for (const std::string& what : {reference, std::string()}) {
+      FakeCall call(session.host);
+      ImageCapture got;
+      Input in = requestFor({what, ""});
+      context.step("verify of " + inQuotes(what));
+      expectStatus(context, verifying(session, call, in, got), "verify of what was just stored", {RAUHA_OK});
+      for (const auto& c : got.checks)
+        if (c.state == RAUHA_CHECK_DAMAGED || c.state == RAUHA_CHECK_MISSING)
+          context.fail("verify says of what was just stored: " + c.kind + " " + c.digest + ": " + inQuotes(c.text));
+    }
+    FakeCall call(session.host);
+    ImageCapture got;
+    Input in = requestFor({never, ""});
+    context.step("verify of what never was");
+    expectStatus(context, verifying(session, call, in, got), "verify of what never was", {RAUHA_E_NOT_FOUND});
+  }
+  if (!RAUHA_HAS(table, export_image) || table->export_image == nullptr) return;
+  const auto exported = [&](const std::string& what, ArchiveReceiver& receiver, FakeCall& call) {
+    Input in = requestFor({what, ""});
+    return exporting(session, call, in, receiver);
+  };
+  {
+    ArchiveReceiver receiver;
+    FakeCall call(session.host);
+    context.step("export of what never was");
+    expectStatus(context, exported(never, receiver, call), "export_image of what never was", {RAUHA_E_NOT_FOUND});
+  }
+  ArchiveReceiver receiver;
+  FakeCall call(session.host);
+  context.step("export of what was just stored");
+  const Outcome whole = exported(reference, receiver, call);
+  expectStatus(context, whole, "export_image of what was just stored", {RAUHA_OK, RAUHA_E_NOT_FOUND});
+  if (!whole.ok()) return;
+  {
+    ArchiveReceiver gone;
+    gone.hangUp();
+    FakeCall other(session.host);
+    context.step("export to a receiver that has gone (a signal here: it was sent without MSG_NOSIGNAL)");
+    if (exported(reference, gone, other).ok()) context.fail("export_image is OK although the receiver has gone");
+  }
+  if (receiver.size() < 16'000) return;  // a socket holds as much
+  ArchiveReceiver deaf(true);
+  FakeCall cancelled(session.host);
+  context.step("export to a receiver that takes nothing, then cancelled");
+  std::thread canceller([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    cancelled.cancel();
+  });
+  const Outcome stuck = exported(reference, deaf, cancelled);
+  canceller.join();
+  expectStatus(context, stuck, "export_image to a receiver that takes nothing, cancelled", {RAUHA_E_CANCELLED});
 }
 
 }  // namespace

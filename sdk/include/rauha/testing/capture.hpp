@@ -102,7 +102,14 @@ struct CapturedImage {
   std::vector<CapturedMount> mounts;
 };
 
-// Images. What comes before the first info is counted in `strays`: the header asks for the info first.
+struct CapturedCheck {
+  uint32_t structSize = 0, flags = 0, state = 0;
+  std::string kind, digest, path, text, remedy;
+  uint64_t bytes = 0;
+  std::vector<std::string> images;
+};
+
+// Images, and what verify found. What comes before the first info is counted in `strays`: the header asks for the info first.
 class ImageCapture final {
  public:
   ImageCapture() = default;
@@ -110,6 +117,7 @@ class ImageCapture final {
   ImageCapture& operator=(const ImageCapture&) = delete;
   const rauha_image_sink* raw() const noexcept { return &raw_; }
   std::vector<CapturedImage> images;
+  std::vector<CapturedCheck> checks;
   size_t strays = 0;
 
  private:
@@ -145,8 +153,17 @@ class ImageCapture final {
     }
     of(context)->images.back().mounts.push_back({m->struct_size, m->flags, m->kind, m->number, copied(m->source), copied(m->target)});
   }
+  static void check(void* context, const rauha_image_check* c) noexcept {
+    CapturedCheck out{c->struct_size,  c->flags,        c->state,          copied(c->kind), copied(c->digest),
+                      copied(c->path), copied(c->text), copied(c->remedy), c->bytes,        {}};
+    for (uint32_t i = 0; i < c->images.count; ++i)
+      out.images.push_back(
+          copied(*reinterpret_cast<const rauha_str*>(static_cast<const char*>(c->images.ptr) + size_t{i} * c->images.stride)));
+    const std::lock_guard held(of(context)->mutex_);
+    of(context)->checks.push_back(std::move(out));
+  }
   std::mutex mutex_;
-  rauha_image_sink raw_{sizeof(rauha_image_sink), 0, this, info, layer, mount};
+  rauha_image_sink raw_{sizeof(rauha_image_sink), 0, this, info, layer, mount, check};
 };
 
 struct CapturedDiscrepancy {

@@ -190,17 +190,35 @@ TEST_F(ImageExport, TheReceiverTakesWhatIsOnItsWay) {
   EXPECT_EQ(slurp(*this / "a.tar"), content);
 }
 
-TEST_F(ImageExport, TheReceiverTellsWhyItStopped) {
-  {
+class FullDisk final : public ExportSink {
+ public:
+  void write(std::string_view) override { throw Error("image", Code::limit, "no space left"); }
+  void publish() override {}
+};
+
+TEST_F(ImageExport, ATargetThatFailsEndsTheSending) {
+  ExportReceiver receiver(std::make_unique<FullDisk>());
+  receiver.start();
+  ASSERT_EQ(send(receiver.remote(), "some", 4, MSG_NOSIGNAL), 4);
+  char byte;  // the end of what can be sent is its refusal
+  while (recv(receiver.remote(), &byte, 1, 0) < 0 && errno == EINTR) {
+  }
+  EXPECT_EQ(refusal([&] { receiver.giveUp(); }), Code::limit);
+}
+
+TEST_F(ImageExport, BadBytesAreReportedWhereTheSenderHasNothingBetterToSay) {
+  const std::string bad(512, 'x');
+  for (const bool senderFailed : {false, true}) {
     ExportReceiver receiver(layoutSink(*this / "l"));
     receiver.start();
-    const std::string bad(512, 'x');
     ASSERT_EQ(send(receiver.remote(), bad.data(), bad.size(), MSG_NOSIGNAL), 512);
-    char byte;  // the end of what can be sent is its refusal
-    while (recv(receiver.remote(), &byte, 1, 0) < 0 && errno == EINTR) {
-    }
-    EXPECT_EQ(refusal([&] { receiver.giveUp(); }), Code::corrupt);
+    ASSERT_EQ(send(receiver.remote(), bad.data(), bad.size(), MSG_NOSIGNAL), 512) << "the rest is taken";
+    EXPECT_EQ(refusal([&] { senderFailed ? receiver.giveUp() : receiver.finish(); }), senderFailed ? Code::none : Code::corrupt);
   }
+  EXPECT_EQ(entries(), List{});
+}
+
+TEST_F(ImageExport, NothingIsLeftOfWhatWasGivenUp) {
   {
     ExportReceiver receiver(archiveSink(*this / "a.tar"));
     receiver.start();

@@ -97,14 +97,16 @@ class DockerArchiveSource final : public Source {
                       " diff_ids");
     json layers = json::array();
     for (size_t i = 0; i < count; ++i) layers.push_back(layerEntry((*files)[i], parsed.diffIds[i], name));
+    // The archive has no manifest of its own. An OCI one, as other tools look up a tag of an exported layout only among OCI manifests.
+    constexpr const char* kManifestType = "application/vnd.oci.image.manifest.v1+json";
     const json manifest = {
         {"schemaVersion", 2},
-        {"mediaType", "application/vnd.docker.distribution.manifest.v2+json"},
-        {"config", {{"mediaType", "application/vnd.docker.container.image.v1+json"}, {"digest", configDigest_}, {"size", config_.size()}}},
+        {"mediaType", kManifestType},
+        {"config", {{"mediaType", "application/vnd.oci.image.config.v1+json"}, {"digest", configDigest_}, {"size", config_.size()}}},
         {"layers", layers}};
     manifest_ = manifest.dump();
     manifestDigest_ = sha256(manifest_);
-    return {"application/vnd.docker.distribution.manifest.v2+json", manifestDigest_, manifest_.size()};
+    return {kManifestType, manifestDigest_, manifest_.size()};
   }
 
   json layerEntry(const json& file, const std::string& diffId, const std::string& name) {
@@ -113,7 +115,7 @@ class DockerArchiveSource final : public Source {
     if (!open)
       throw Error("image", Code::notFound, what_ + ": layer file '" + toUtf8(file.get<std::string>().substr(0, 200)) + "' is missing");
     layers_.emplace_back(diffId, file.get<std::string>());
-    return {{"mediaType", "application/vnd.docker.image.rootfs.diff.tar"}, {"digest", diffId}, {"size", open->size}};
+    return {{"mediaType", "application/vnd.oci.image.layer.v1.tar"}, {"digest", diffId}, {"size", open->size}};
   }
 
   std::unique_ptr<Files> files_;

@@ -284,6 +284,7 @@ TEST_F(StoreTest, PluginStateGoesWithItsZone) {
 TEST_F(StoreTest, PluginStateIsWrittenFromAnyThread) {
   store_->insertZone(zoneRow("zone_1", "a"));
   std::vector<std::thread> threads;
+  threads.reserve(4);
   for (int t = 0; t < 4; ++t)
     threads.emplace_back([&, t] {
       const std::string plugin = "p" + std::to_string(t);

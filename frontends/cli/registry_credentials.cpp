@@ -16,6 +16,7 @@
 
 #include "core/base/error.h"
 #include "core/base/fd.h"
+#include "core/base/utf8.h"
 #include "frontends/cli/output.h"
 
 namespace rauha::cli {
@@ -66,18 +67,6 @@ std::optional<std::string> decoded(std::string_view text) {
       return std::nullopt;
     bits = bits << 6 | v;
     if ((have += 6) >= 8) out += static_cast<char>(bits >> (have -= 8) & 0xff);
-  }
-  return out;
-}
-
-std::string encoded(std::string_view bytes) {
-  static constexpr char kDigits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  std::string out;
-  for (size_t i = 0; i < bytes.size(); i += 3) {
-    const size_t n = std::min<size_t>(3, bytes.size() - i);
-    uint32_t v = 0;
-    for (size_t k = 0; k < 3; ++k) v = v << 8 | (k < n ? static_cast<unsigned char>(bytes[i + k]) : 0u);
-    for (size_t k = 0; k < 4; ++k) out += k <= n ? kDigits[v >> (18 - 6 * k) & 63] : '=';
   }
   return out;
 }
@@ -320,7 +309,7 @@ std::string storeCredentials(const std::string& registry, const std::string& use
   const std::string file = writableFile();
   const auto text = textOf(file);
   json doc = text ? parsed(*text, file) : json::object();
-  doc["auths"][registry] = {{"auth", encoded(username + ":" + password)}};
+  doc["auths"][registry] = {{"auth", base64(username + ":" + password)}};
   writeSecret(file, doc.dump(2, ' ', false, json::error_handler_t::replace) + "\n");
   return file;
 }

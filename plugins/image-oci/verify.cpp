@@ -48,8 +48,22 @@ std::vector<std::string> namesOf(const std::vector<ImageRecord>& records) {
 struct StoreVerifier::Subject {
   std::string kind, digest;
   std::vector<ImageRecord> records;
-  std::vector<Descriptor> blobs;  // of a layer: what was seen to unpack to it
+  // Of a layer: what was seen to unpack to it, with the images that have it so. First those of the images that were asked for.
+  struct Blob {
+    Descriptor descriptor;
+    std::vector<ImageRecord> records;
+    bool asked = false;
+  };
+  std::vector<Blob> blobs;
+  void add(const LayerRecord& layer, const ImageRecord& record, bool asked);
 };
+
+void StoreVerifier::Subject::add(const LayerRecord& layer, const ImageRecord& record, bool asked) {
+  auto at = std::find_if(blobs.begin(), blobs.end(), [&](const Blob& b) { return b.descriptor.digest == layer.digest; });
+  if (at == blobs.end()) at = blobs.insert(blobs.end(), {{layer.mediaType, layer.digest, layer.size}, {}, false});
+  if (at->records.empty() || at->records.back().name != record.name) at->records.push_back(record);
+  at->asked |= asked;
+}
 
 std::string remedyFor(const std::vector<ImageRecord>& records) {
   if (records.empty()) return kStray;
@@ -68,7 +82,9 @@ std::string remedyFor(const std::vector<ImageRecord>& records) {
 std::vector<StoreVerifier::Subject> StoreVerifier::subjectsOf(const std::vector<ImageRecord>& records,
                                                               const std::vector<ImageRecord>& every) {
   std::map<std::string, Subject> byKey;
+  std::set<std::string> asked;
   for (const ImageRecord& record : records) {
+    asked.insert(record.name);
     byKey[kManifest + record.manifest] = {kManifest, record.manifest, {}, {}};
     byKey[kConfiguration + record.config] = {kConfiguration, record.config, {}, {}};
     for (const LayerRecord& l : record.layers) byKey[kLayer + l.diffId] = {kLayer, l.diffId, {}, {}};
@@ -84,14 +100,14 @@ std::vector<StoreVerifier::Subject> StoreVerifier::subjectsOf(const std::vector<
     needs(kConfiguration + record.config, record);
     for (const LayerRecord& l : record.layers) {
       Subject* subject = needs(kLayer + l.diffId, record);
-      if (subject == nullptr || l.digest.empty()) continue;
-      auto& blobs = subject->blobs;
-      if (std::none_of(blobs.begin(), blobs.end(), [&](const Descriptor& d) { return d.digest == l.digest; }))
-        blobs.push_back({l.mediaType, l.digest, l.size});
+      if (subject != nullptr && !l.digest.empty()) subject->add(l, record, asked.count(record.name) > 0);
     }
   }
   std::vector<Subject> out;
-  for (auto& [key, s] : byKey) out.push_back(std::move(s));
+  for (auto& [key, s] : byKey) {
+    std::stable_partition(s.blobs.begin(), s.blobs.end(), [](const Subject::Blob& b) { return b.asked; });
+    out.push_back(std::move(s));
+  }
   return out;
 }
 
@@ -100,7 +116,7 @@ void StoreVerifier::addStrays(std::vector<Subject>& subjects) const {
   std::set<std::string> known;
   for (const Subject& s : subjects) {
     known.insert(s.digest);
-    for (const Descriptor& b : s.blobs) known.insert(b.digest);
+    for (const Subject::Blob& b : s.blobs) known.insert(b.descriptor.digest);
   }
   for (const std::string& digest : blobs_.digests())
     if (isSha256(digest) && known.count(digest) == 0) subjects.push_back({kBlob, digest, {}, {}});
@@ -127,12 +143,13 @@ void StoreVerifier::checkDocument(const Subject& subject, std::vector<Check>& ou
   out.push_back(std::move(check));
 }
 
-bool StoreVerifier::checkBlob(const Subject& subject, const Descriptor& blob, std::vector<Check>& out, const Watch& watch) const {
-  Check check{State::good, kBlob, blob.digest, blobs_.pathOf(blob.digest), {}, {}, 0, namesOf(subject.records)};
+bool StoreVerifier::checkBlob(const Descriptor& blob, const std::vector<ImageRecord>& records, std::vector<Check>& out,
+                              const Watch& watch) const {
+  Check check{State::good, kBlob, blob.digest, blobs_.pathOf(blob.digest), {}, {}, 0, namesOf(records)};
   try {
     std::optional<OpenFile> file = blobs_.open(blob.digest);
     if (!file) return false;
-    if (!subject.records.empty()) checkSize(check.path, blob.size, file->size);
+    if (!records.empty()) checkSize(check.path, blob.size, file->size);
     const uint64_t size = file->size;
     DigestStream bytes(watched(std::move(file->stream), watch, "blob " + blob.digest, size), size, check.path);
     const std::string found = bytes.finish();
@@ -140,7 +157,7 @@ bool StoreVerifier::checkBlob(const Subject& subject, const Descriptor& blob, st
     checkDigest(check.path, blob.digest, found);
   } catch (const Error& e) {
     note(check, e);
-    if (check.remedy.empty()) check.remedy = remedyFor(subject.records);
+    if (check.remedy.empty()) check.remedy = remedyFor(records);
   }
   out.push_back(std::move(check));
   return out.back().state == State::good;
@@ -164,9 +181,10 @@ void StoreVerifier::compare(const Subject& subject, const Descriptor& blob, Chec
 void StoreVerifier::checkLayer(const Subject& subject, std::vector<Check>& out, const Watch& watch) const {
   const Descriptor* good = nullptr;
   bool kept = false;
-  for (const Descriptor& blob : subject.blobs) {
+  for (const auto& [blob, records, asked] : subject.blobs) {
+    if (!asked && good != nullptr) break;  // another image's business
     const size_t before = out.size();
-    if (checkBlob(subject, blob, out, watch)) good = &blob;
+    if (checkBlob(blob, records, out, watch)) good = &blob;
     kept |= out.size() > before;
   }
   Check check{State::good, kLayer, subject.digest, layers_.pathOf(subject.digest), {}, {}, 0, namesOf(subject.records)};
@@ -226,7 +244,7 @@ std::vector<Check> StoreVerifier::run(const std::vector<ImageRecord>& records, c
         if (subject.kind == kLayer)
           checkLayer(subject, found[i], own);
         else if (subject.kind == kBlob)
-          checkBlob(subject, {{}, subject.digest, 0}, found[i], own);
+          checkBlob({{}, subject.digest, 0}, {}, found[i], own);
         else
           checkDocument(subject, found[i]);
       },

@@ -32,6 +32,7 @@ class StoreVerifier final {
   StoreVerifier(const StoreRoot& root, const BlobStore& blobs, const LayerStore& layers, const ImageStore& images, uint32_t threads)
       : root_(root), blobs_(blobs), layers_(layers), images_(images), threads_(threads) {}
   // records: of the images to look at; every: of all images, since what they share they lose together; all: look at everything else too.
+  // A blob that only another image has of a shared layer is looked at where none of the asked images' own was kept.
   std::vector<Check> run(const std::vector<ImageRecord>& records, const std::vector<ImageRecord>& every, bool all,
                          const Watch& watch) const;
 
@@ -39,7 +40,7 @@ class StoreVerifier final {
   struct Subject;
   void checkDocument(const Subject& subject, std::vector<Check>& out) const;
   void checkLayer(const Subject& subject, std::vector<Check>& out, const Watch& watch) const;
-  bool checkBlob(const Subject& subject, const Descriptor& blob, std::vector<Check>& out, const Watch& watch) const;
+  bool checkBlob(const Descriptor& blob, const std::vector<ImageRecord>& records, std::vector<Check>& out, const Watch& watch) const;
   void compare(const Subject& subject, const Descriptor& blob, Check& check, const Watch& watch) const;
   void checkRecord(const ImageRecord& record, std::vector<Check>& out) const;
   static std::vector<Subject> subjectsOf(const std::vector<ImageRecord>& records, const std::vector<ImageRecord>& every);

@@ -1,6 +1,7 @@
 #include "plugins/image-oci/registry/http.h"
 
 #include <curl/curl.h>
+#include <openssl/ssl.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -21,6 +22,10 @@ constexpr long kConnectMs = 15'000;
 // Only the daemon knows where this plugin runs.
 constexpr const char* kConfined = " (with isolation = \"process\", [plugin.image-oci.process] of rauha.toml needs network = true)";
 
+constexpr const char* kNeedsCertificate =
+    "it does not accept this machine: a registry that wants a client certificate needs certificate and key under "
+    "[plugin.image-oci.registry.\"HOST\"] of rauha.toml";
+
 void initialise() {
   static std::once_flag once;
   std::call_once(once, [] { curl_global_init(CURL_GLOBAL_DEFAULT); });
@@ -36,6 +41,9 @@ std::string lower(std::string_view text) {
     if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
   return out;
 }
+
+// The connection ended before an answer.
+bool isCut(CURLcode code) noexcept { return code == CURLE_RECV_ERROR || code == CURLE_SEND_ERROR || code == CURLE_GOT_NOTHING; }
 
 bool isTransient(CURLcode code) noexcept {
   switch (code) {
@@ -126,6 +134,9 @@ struct HttpSession::State {
       if (!request.tls->certificate.empty()) set(CURLOPT_SSLCERT, request.tls->certificate.c_str());
       if (!request.tls->key.empty()) set(CURLOPT_SSLKEY, request.tls->key.c_str());
     }
+    certificateGiven = request.tls != nullptr && !request.tls->certificate.empty();
+    set(CURLOPT_SSL_CTX_FUNCTION, &State::onTls);
+    set(CURLOPT_SSL_CTX_DATA, this);
     list.reset();
     const auto add = [&](const std::string& line) { list.reset(curl_slist_append(list.release(), line.c_str())); };
     if (!request.accept.empty()) add("Accept: " + request.accept);
@@ -198,14 +209,28 @@ struct HttpSession::State {
         break;
     }
     if (why.find(" alert ") != std::string::npos) {  // said by the other side, of this one: asking again changes nothing
-      hint =
-          "it does not accept this machine: a registry that wants a client certificate needs certificate and key under "
-          "[plugin.image-oci.registry.\"HOST\"] of rauha.toml";
-      throw HttpFailure(Code::denied, where() + ": " + why, std::move(hint), false, false);
+      throw HttpFailure(Code::denied, where() + ": " + why, kNeedsCertificate, false, false);
+    }
+    if (certificateAsked && !certificateGiven && !headDone && isCut(result)) {
+      // Its alert may come after the end of the connection was seen (TLS 1.3 refuses a client after the handshake).
+      throw HttpFailure(Code::denied, where() + ": " + why + "; the registry asked for a client certificate, and there is none",
+                        kNeedsCertificate, true, false);
     }
     const bool notTls = result == CURLE_SSL_CONNECT_ERROR && why.find("wrong version number") != std::string::npos;
     if (notTls) hint = "it speaks plain HTTP: insecure = true under [plugin.image-oci.registry.\"HOST\"] of rauha.toml allows that";
     throw HttpFailure(code, where() + ": " + why, std::move(hint), isTransient(result), notTls);
+  }
+
+  // A new connection's TLS.
+  static CURLcode onTls(CURL*, void* context, void* self) noexcept {
+    static_cast<State*>(self)->certificateAsked = false;
+    SSL_CTX_set_cert_cb(static_cast<SSL_CTX*>(context), &State::onCertificateAsked, self);
+    return CURLE_OK;
+  }
+
+  static int onCertificateAsked(SSL*, void* self) noexcept {
+    static_cast<State*>(self)->certificateAsked = true;
+    return 1;  // go on with what there is
   }
 
   static size_t onBody(char* data, size_t, size_t size, void* self) noexcept {
@@ -262,6 +287,7 @@ struct HttpSession::State {
   CURL* easy;
   std::unique_ptr<curl_slist, ListFree> list;
   bool attached = false, headDone = false, done = false, paused = false, refusedNearer = false;
+  bool certificateGiven = false, certificateAsked = false;  // by the server of the last connection that was made
   CURLcode result = CURLE_OK;
   size_t headBytes = 0;
   int64_t lastNs = 0;

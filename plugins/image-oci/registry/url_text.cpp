@@ -1,7 +1,5 @@
 #include "plugins/image-oci/registry/url_text.h"
 
-#include <algorithm>
-
 namespace rauha::oci {
 
 std::string hostOf(std::string_view url) {
@@ -35,18 +33,6 @@ std::string urlEncoded(std::string_view text) {
       out += c;
     else
       out.append({'%', kHex[u >> 4], kHex[u & 15]});
-  }
-  return out;
-}
-
-std::string base64(std::string_view bytes) {
-  static constexpr char kDigits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  std::string out;
-  for (size_t i = 0; i < bytes.size(); i += 3) {
-    const size_t n = std::min<size_t>(3, bytes.size() - i);
-    uint32_t v = 0;
-    for (size_t k = 0; k < 3; ++k) v = v << 8 | (k < n ? static_cast<unsigned char>(bytes[i + k]) : 0u);
-    for (size_t k = 0; k < 4; ++k) out += k <= n ? kDigits[v >> (18 - 6 * k) & 63] : '=';
   }
   return out;
 }

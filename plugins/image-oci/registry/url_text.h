@@ -11,6 +11,5 @@ std::string originOf(std::string_view url);
 // "host:port", or "host" when it has none.
 std::string hostOf(std::string_view url);
 std::string urlEncoded(std::string_view text);
-std::string base64(std::string_view bytes);
 
 }  // namespace rauha::oci

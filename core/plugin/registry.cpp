@@ -224,7 +224,14 @@ struct Registry::State {
     }
     if (found != nullptr) return *found;
     throw Error("plugin", Code::notFound, std::string("no ") + kind + " plugin is loaded" + reasons,
-                hint.empty() ? "see `rauha plugin list`" : hint);
+                hint.empty() ? remedyFor(kind, !reasons.empty()) : hint);
+  }
+
+  // Without it no daemon runs that could be asked for more.
+  static std::string remedyFor(const std::string& kind, bool refused) {
+    const std::string line = kind == "image" ? "images" : kind;
+    return (refused ? "put right what is said of it, or name another plugin" : "name one") + std::string(" in the line ") + line +
+           " = … of [plugins] in rauha.toml";
   }
 
   // Only when there is somebody beside the one without schemes.

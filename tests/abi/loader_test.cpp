@@ -218,6 +218,16 @@ TEST_F(LoaderTest, BackendSaysWhyThereIsNone) {
   }
 }
 
+TEST_F(LoaderTest, NoBackendAtAllNamesTheLineThatIsMissing) {
+  try {
+    fixture.load().backend();
+    FAIL();
+  } catch (const Error& e) {
+    EXPECT_EQ(e.text(), "no backend plugin is loaded");
+    EXPECT_EQ(e.hint(), "name one in the line backend = … of [plugins] in rauha.toml");
+  }
+}
+
 TEST_F(LoaderTest, TwoBackendsAreAConflict) {
   fixture.install("raw-good");
   fixture.install("good-backend");

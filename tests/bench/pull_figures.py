@@ -58,7 +58,8 @@ def pull_rauha(work, reference, facts):
 
 def pull_podman(work, reference, facts):
     root = pathlib.Path(tempfile.mkdtemp(dir=work, prefix="podman-"))
-    words = ["podman", "--root", str(root / "root"), "--runroot", str(root / "run"), "--storage-driver", "overlay"]
+    run = pathlib.Path(tempfile.mkdtemp(dir="/run", prefix="rauha-bench-"))  # podman takes no path of more than 50 characters
+    words = ["podman", "--root", str(root / "root"), "--runroot", str(run), "--storage-driver", "overlay"]
     settings = root / ".config" / "containers"
     settings.mkdir(parents=True)
     (settings / "policy.json").write_text('{"default": [{"type": "insecureAcceptAnything"}]}')
@@ -68,6 +69,7 @@ def pull_podman(work, reference, facts):
     finally:
         subprocess.run([*words, "system", "reset", "--force"], capture_output=True, env=env)
         shutil.rmtree(root, ignore_errors=True)
+        shutil.rmtree(run, ignore_errors=True)
 
 
 def pull_ctr(work, reference, facts):

@@ -139,6 +139,13 @@ Content readContent(int from, uint64_t size, uint64_t holeBytes) {
   return readContent(from, size, holeBytes, -1, none);
 }
 
+Content readContent(int from, const struct stat& st, uint64_t holeBytes) {
+  const auto size = static_cast<uint64_t>(st.st_size);
+  if (size > kChunk || static_cast<uint64_t>(st.st_blocks) * 512 < size) return readContent(from, size, holeBytes);
+  const auto bytes = buffer(size);
+  return contentOf({bytes.get(), readAt(from, bytes.get(), size, 0)});
+}
+
 Content contentOf(std::string_view bytes) {
   Sha256 sha;
   sha.update(bytes.data(), bytes.size());
@@ -151,9 +158,9 @@ std::string readBytes(int fd, uint64_t size) {
   return out;
 }
 
-bool isBinary(int fd) {
+bool isBinary(int fd, uint64_t size) {
   char window[kBinaryWindow];
-  const size_t n = readAt(fd, window, sizeof window, 0);
+  const size_t n = readAt(fd, window, std::min<uint64_t>(size, sizeof window), 0);
   return memchr(window, 0, n) != nullptr;
 }
 

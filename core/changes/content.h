@@ -1,6 +1,8 @@
 #pragma once
 // Contents of regular files: copied, digested and compared without touching their holes more than is asked for.
 
+#include <sys/stat.h>
+
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -27,11 +29,14 @@ struct WriteBudget {
 Content readContent(int from, uint64_t size, uint64_t holeBytes, int to, WriteBudget& budget);
 // Only digests.
 Content readContent(int from, uint64_t size, uint64_t holeBytes);
+// … and spares a small file without holes the search for them. st: as it was a moment ago.
+Content readContent(int from, const struct stat& st, uint64_t holeBytes);
 // What readContent would find in a file without holes.
 Content contentOf(std::string_view bytes);
 // The first `size` bytes; what the file does not have of them is zeros.
 std::string readBytes(int fd, uint64_t size);
-bool isBinary(int fd);
+// size: as it was a moment ago.
+bool isBinary(int fd, uint64_t size);
 // Two files of this size. What is a hole in both is not read.
 bool sameContent(int a, int b, uint64_t size);
 

@@ -15,6 +15,7 @@ namespace {
 
 constexpr std::string_view kClass = "repository";
 constexpr size_t kMostJobs = 256, kMostBytes = 8 << 20;
+constexpr size_t kWorthWaking = 32;  // jobs
 
 bool isFull(int error) noexcept { return error == ENOSPC || error == EDQUOT; }
 
@@ -60,9 +61,8 @@ FileMaker::~FileMaker() {
   {
     const std::lock_guard held(mutex_);
     ending_ = true;
-    waiting_.clear();
   }
-  changed_.notify_all();
+  forWorker_.notify_one();
   thread_.join();
 }
 
@@ -78,12 +78,20 @@ void FileMaker::add(Job job, const Keep& keep) {
   job.keep = keep;
   if (keep.xattrs != nullptr) job.xattrs = *keep.xattrs;
   std::unique_lock held(mutex_);
-  changed_.wait(held, [this] { return waiting_.size() < kMostJobs && bytes_ < kMostBytes; });
+  if (!hasRoom()) {
+    hurried_ = true;
+    forWorker_.notify_one();
+    forOwner_.wait(held, [this] { return jobs_ <= kMostJobs / 2 && bytes_ <= kMostBytes / 2; });
+    hurried_ = false;
+  }
   if (error_ || outcome_.full != 0) return;
+  ++jobs_;
   bytes_ += job.content.size();
   waiting_.push_back(std::move(job));
-  changed_.notify_all();
+  if (idle_ && waiting_.size() >= kWorthWaking) forWorker_.notify_one();
 }
+
+bool FileMaker::hasRoom() const { return jobs_ < kMostJobs && bytes_ < kMostBytes; }
 
 bool FileMaker::full() const {
   const std::lock_guard held(mutex_);
@@ -92,7 +100,10 @@ bool FileMaker::full() const {
 
 FileMaker::Outcome FileMaker::finish() {
   std::unique_lock held(mutex_);
-  changed_.wait(held, [this] { return waiting_.empty() && !busy_; });
+  hurried_ = true;
+  forWorker_.notify_one();
+  forOwner_.wait(held, [this] { return jobs_ == 0; });
+  hurried_ = false;
   if (error_) std::rethrow_exception(error_);
   return outcome_;
 }
@@ -100,12 +111,24 @@ FileMaker::Outcome FileMaker::finish() {
 void FileMaker::work() {
   std::unique_lock held(mutex_);
   for (;;) {
-    changed_.wait(held, [this] { return ending_ || !waiting_.empty(); });
-    if (waiting_.empty()) return;
-    Job job = std::move(waiting_.front());
-    waiting_.pop_front();
-    bytes_ -= job.content.size();
-    busy_ = true;
+    idle_ = true;
+    forWorker_.wait(held, [this] { return ending_ || waiting_.size() >= kWorthWaking || (hurried_ && !waiting_.empty()); });
+    idle_ = false;
+    if (ending_) return;
+    std::deque<Job> taken = std::exchange(waiting_, {});
+    held.unlock();
+    makeAll(std::move(taken));
+    held.lock();
+  }
+}
+
+void FileMaker::makeAll(std::deque<Job> jobs) {
+  while (!jobs.empty()) {
+    Job job = std::move(jobs.front());
+    jobs.pop_front();
+    const size_t size = job.content.size();
+    std::unique_lock held(mutex_);
+    if (ending_) return;
     const bool going = !error_ && outcome_.full == 0;
     held.unlock();
     std::exception_ptr failed;
@@ -117,8 +140,11 @@ void FileMaker::work() {
     job.directory.reset();
     held.lock();
     if (failed) error_ = failed;
-    busy_ = false;
-    changed_.notify_all();
+    --jobs_;
+    bytes_ -= size;
+    const bool enough = jobs_ == 0 || (jobs_ <= kMostJobs / 2 && bytes_ <= kMostBytes / 2);
+    held.unlock();
+    if (enough) forOwner_.notify_one();
   }
 }
 

@@ -2,8 +2,9 @@
 // Makes small files of the kept layer, and dresses its directories, on a thread of its own: making a file takes longer than all that is
 // found out about it, so the walk goes on meanwhile. What is handed over is done in that order: a directory gets its time after its files.
 //
-// What waits is bounded by number and bytes; whoever hands over more waits. Once something failed, the rest is left undone. Owner: the
-// LayerWriter; its functions are called by one thread.
+// What waits is bounded by number and bytes; whoever hands over more waits. Jobs are taken over many at a time, and nobody is woken for a
+// single one: with ten thousand small files that took as long as finding out about them. Once something failed, the rest is left undone.
+// Owner: the LayerWriter; its functions are called by one thread.
 
 #include <sys/stat.h>
 
@@ -64,14 +65,17 @@ class FileMaker final {
     Xattrs xattrs;
   };
   void add(Job job, const Keep& keep);
+  bool hasRoom() const;
   void work();
+  void makeAll(std::deque<Job> jobs);
   void make(Job& job);
 
   mutable std::mutex mutex_;
-  std::condition_variable changed_;
+  std::condition_variable forWorker_, forOwner_;
   std::deque<Job> waiting_;
-  size_t bytes_ = 0;
-  bool busy_ = false, ending_ = false;
+  // Of what is not made yet: of what waits, and what is left of what was taken.
+  size_t jobs_ = 0, bytes_ = 0;
+  bool idle_ = true, hurried_ = false, ending_ = false;  // hurried: the owner waits, be it for a single job
   Outcome outcome_;
   std::exception_ptr error_;
   std::thread thread_;  // last: works on all of the above

@@ -2,6 +2,8 @@
 
 #include <sys/stat.h>
 
+#include <algorithm>
+#include <cstring>
 #include <ctime>
 
 #include "core/base/clock.h"
@@ -25,7 +27,9 @@ class Look final {
 
   // False: the budget is used up.
   bool directory(int fd, const std::string& prefix, uint32_t depth) {
-    for (const auto& name : names(fd)) {
+    const std::string all = unsortedNames(fd);
+    for (size_t at = 0; at < all.size(); at += strlen(all.c_str() + at) + 1) {
+      const char* name = all.c_str() + at;
       if (++seen_ > budget_.entries || ((seen_ & 63) == 0 && over())) return false;
       const auto st = lookup(fd, name);
       if (!st) continue;
@@ -51,6 +55,7 @@ class Look final {
       out.note = "the host's tree was looked at for changes made meanwhile only as far as " + std::to_string(seen_ - 1) +
                  " entries; each changed path was";
     out.paths = std::move(paths_);
+    std::sort(out.paths.begin(), out.paths.end());
     return out;
   }
 

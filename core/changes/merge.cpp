@@ -249,7 +249,7 @@ void Merge::leaf(Frame& frame, const std::string& name, const LayerEntry& top, c
     else if (change.after.type == FileType::symlink)
       change.fields = static_cast<uint8_t>(change.fields | (change.before.target != change.after.target ? kTarget : 0));
     else if (change.after.type == FileType::regular)
-      compareContent(frame.base, name, top, change);
+      compareContent(frame.base, name, *base, top, change);
     else if (base->st_rdev != top.st.st_rdev)
       change.fields |= kContent;
     if (change.fields == 0) return;  // copied up, but as it was
@@ -266,7 +266,7 @@ void Merge::leaf(Frame& frame, const std::string& name, const LayerEntry& top, c
   if (hidesDirectory) listDeletedIn(frame.base, name, path, *base, frame.depth, frame.moved ? Moved::yes : Moved::no);
 }
 
-void Merge::compareContent(int base, const std::string& name, const LayerEntry& top, Change& change) {
+void Merge::compareContent(int base, const std::string& name, const struct stat& st, const LayerEntry& top, Change& change) {
   const UniqueFd old = openRegular(base, name);
   if (!old) {
     change.fields |= kContent;
@@ -278,7 +278,7 @@ void Merge::compareContent(int base, const std::string& name, const LayerEntry& 
   change.fields |= kContent;
   if (index && now) compareIndexes(old.get(), now.get(), change);
   if (change.before.size <= kOldDigestBytes)
-    change.before.digest = readContent(old.get(), change.before.size, input_.limits.holeBytes).digest;
+    change.before.digest = readContent(old.get(), st, input_.limits.holeBytes).digest;
 }
 
 // What the host's one had staged when the task began: from the file that was held since, or from one that nobody has touched meanwhile.
@@ -354,7 +354,7 @@ void Merge::listDeleted(int directory, const std::string& name, const std::strin
   change.before = baseState(directory, name, st);
   change.hostChanged = hostChanged(change.before, moved == Moved::yes);
   if (S_ISREG(st.st_mode))
-    if (const UniqueFd fd = openRegular(directory, name)) change.binary = isBinary(fd.get());
+    if (const UniqueFd fd = openRegular(directory, name)) change.binary = isBinary(fd.get(), change.before.size);
   tally_.add(std::move(change));
   if (!S_ISDIR(st.st_mode)) return;
   if (depth >= input_.limits.depth) {

@@ -80,7 +80,7 @@ class Merge final {
   FileState baseState(int directory, const std::string& name, const struct stat& st);
   FileState layerState(const LayerEntry& entry, const std::string& name);
   void compareIndexes(int old, int now, Change& change) const;
-  void compareContent(int base, const std::string& name, const LayerEntry& top, Change& change);
+  void compareContent(int base, const std::string& name, const struct stat& st, const LayerEntry& top, Change& change);
   Keep keepOf(const LayerEntry& entry) const;
   std::optional<uint32_t> zoneId(uint32_t raw) const noexcept;
   std::pair<uint32_t, uint32_t> zoneIds(const LayerEntry& entry) const;

@@ -24,14 +24,17 @@ struct Attributes {
   // Of overlayfs, trusted.overlay.…:
   bool whiteout = false, opaque = false;
   bool copiedUp = false;      // "origin": was made from a file of the lower layer
-  std::string origin;         // … from which one: overlayfs's struct ovl_fb
+  std::string origin;         // … from which one, of a directory: overlayfs's struct ovl_fb
   std::string notUnderstood;  // an attribute or a value that would be read wrongly
 };
 
 // Entry of a directory. A name is one component.
-std::optional<struct stat> lookup(int directory, const std::string& name);
+std::optional<struct stat> lookup(int directory, const char* name);
+inline std::optional<struct stat> lookup(int directory, const std::string& name) { return lookup(directory, name.c_str()); }
 // Sorted by bytes, without "." and "..".
 std::vector<std::string> names(int directory);
+// The same as the file system has them, each with a NUL behind it: for those who look at many and keep few.
+std::string unsortedNames(int directory);
 // Empty: it is no directory (any more).
 UniqueFd openDirectory(int directory, const std::string& name);
 // Empty: it is no regular file (any more).

@@ -9,6 +9,7 @@
 #include "core/base/clock.h"
 #include "core/base/error.h"
 #include "core/base/ids.h"
+#include "core/base/repo_mode.h"
 #include "core/base/schema_error.h"
 #include "core/base/units.h"
 #include "core/base/utf8.h"
@@ -28,21 +29,6 @@ constexpr auto kEndPatience = 10 * kj::SECONDS;
 // The agent's notes that begin so are about the repository.
 constexpr const char* kOfRepository = "repository: ";
 constexpr int64_t kImageDeadlineNs = 3600LL * 1'000'000'000;
-
-// As in the result's JSON.
-std::string_view repoModeName(schema::RepoMode mode) {
-  switch (mode) {
-    case schema::RepoMode::NONE:
-      return "none";
-    case schema::RepoMode::RO:
-      return "ro";
-    case schema::RepoMode::RW:
-      return "rw";
-    case schema::RepoMode::OVERLAY:
-      break;
-  }
-  return "overlay";
-}
 
 }  // namespace
 

@@ -4,6 +4,7 @@
 #include <string>
 #include <string_view>
 
+#include "core/base/repo_mode.h"
 #include "core/base/units.h"
 #include "frontends/cli/change_reader.h"
 #include "frontends/cli/output.h"
@@ -19,20 +20,6 @@ std::string str(capnp::Text::Reader text) { return std::string(text.begin(), tex
 std::string signalName(int64_t number) {
   const char* name = number > 0 && number < 65 ? sigabbrev_np(static_cast<int>(number)) : nullptr;
   return name != nullptr ? "SIG" + std::string(name) : "signal " + std::to_string(number);
-}
-
-std::string repoModeText(schema::RepoMode mode) {
-  switch (mode) {
-    case schema::RepoMode::NONE:
-      return "none";
-    case schema::RepoMode::RO:
-      return "ro";
-    case schema::RepoMode::RW:
-      return "rw";
-    case schema::RepoMode::OVERLAY:
-      return "overlay";
-  }
-  return "of a mode that this version does not know";
 }
 
 struct Ending {
@@ -265,7 +252,7 @@ std::string taskText(schema::TaskResult::Reader result, const Style& style, cons
   line("started", str(result.getStartedAt()));
   line("finished", str(result.getFinishedAt()));
   line("repository",
-       result.getRepoMode() == schema::RepoMode::NONE ? std::string() : tree + "(" + repoModeText(result.getRepoMode()) + ")");
+       result.getRepoMode() == schema::RepoMode::NONE ? std::string() : tree + "(" + std::string(repoModeName(result.getRepoMode())) + ")");
   line("from", str(set.getFrom()));
   out += summaryOf(result, style, root);
   const std::string instance = root.empty() ? std::string() : " --root " + shellWord(printable(root));

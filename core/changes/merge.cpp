@@ -277,8 +277,7 @@ void Merge::compareContent(int base, const std::string& name, const struct stat&
   if (now && change.before.size == change.after.size && sameContent(old.get(), now.get(), change.after.size)) return;
   change.fields |= kContent;
   if (index && now) compareIndexes(old.get(), now.get(), change);
-  if (change.before.size <= kOldDigestBytes)
-    change.before.digest = readContent(old.get(), st, input_.limits.holeBytes).digest;
+  if (change.before.size <= kOldDigestBytes) change.before.digest = readContent(old.get(), st, input_.limits.holeBytes).digest;
 }
 
 // What the host's one had staged when the task began: from the file that was held since, or from one that nobody has touched meanwhile.

@@ -6,9 +6,10 @@
 
 #include "core/base/cache_paths.h"
 #include "core/base/fd.h"
+#include "core/base/git_index.h"
 #include "core/base/protected_paths.h"
 #include "core/changes/git_directories.h"
-#include "core/changes/git_index.h"
+#include "core/changes/git_index_verdict.h"
 #include "core/changes/noise.h"
 #include "core/changes/renames.h"
 #include "core/changes/tree.h"
@@ -40,8 +41,8 @@ bool newContent(const Change& c) {
 std::string readBeneath(int directory, const std::string& path) {
   const UniqueFd fd = openRegularBeneath(directory, path);
   struct stat st {};
-  if (!fd || fstat(fd.get(), &st) != 0 || static_cast<uint64_t>(st.st_size) > kMostIndexBytes) return {};
-  return readAll(fd.get(), path, kMostIndexBytes);
+  if (!fd || fstat(fd.get(), &st) != 0 || static_cast<uint64_t>(st.st_size) > kMostGitIndexBytes) return {};
+  return readAll(fd.get(), path, kMostGitIndexBytes);
 }
 
 bool oldContentGone(const Change& c) {

@@ -1,4 +1,4 @@
-#include "core/changes/git_index.h"
+#include "core/changes/git_index_verdict.h"
 
 #include <gtest/gtest.h>
 
@@ -52,14 +52,14 @@ std::string_view secret(std::string_view path) { return path.find("secret") != s
 
 IndexVerdict judge(const std::string& before, const std::string& after) { return judgeIndex(before, after, secret); }
 
-TEST(GitIndex, OneThatWasOnlyRefreshedIsTheSame) {
+TEST(GitIndexVerdict, OneThatWasOnlyRefreshedIsTheSame) {
   const std::vector<Staged> entries{{"a"}, {"b/secret"}, {"b/x", 'z', 0120000}};
   const auto verdict = judge(index(entries), index(entries, {{"UNTR", "anything"}}, 'm'));
   EXPECT_TRUE(verdict.same);
   EXPECT_EQ(verdict.reason, "");
 }
 
-TEST(GitIndex, WhatItSaysIsCompared) {
+TEST(GitIndexVerdict, WhatItSaysIsCompared) {
   const std::string before = index({{"a"}, {"b"}, {"secret"}});
   for (const auto& after : {index({{"a", 'x'}, {"b"}, {"secret"}}), index({{"a"}, {"secret"}}), index({{"a"}, {"b"}, {"c"}, {"secret"}}),
                             index({{"a", 'a', 0100755}, {"b"}, {"secret"}}), index({{"a", 'a', 0100644, 0x8000}, {"b"}, {"secret"}})}) {
@@ -76,7 +76,7 @@ TEST(GitIndex, WhatItSaysIsCompared) {
   EXPECT_EQ(judge("damaged", index({{"secret"}})).reason, "protected path in git's index");
 }
 
-TEST(GitIndex, TreesAreThoseOfTheEntries) {
+TEST(GitIndexVerdict, TreesAreThoseOfTheEntries) {
   const std::string a(kSha1Bytes, 'a'), sub = treeId(entry("100644", "x", a)),
                                         root = treeId(entry("40000", "b", sub) + entry("100644", "c", a));
   const std::string zero(1, '\0');
@@ -94,7 +94,7 @@ TEST(GitIndex, TreesAreThoseOfTheEntries) {
     EXPECT_EQ(judge(before, index(entries, {{"TREE", tree}})).reason, "git index with trees that are not its entries'");
 }
 
-TEST(GitIndex, WhatIsNotUnderstoodIsProtected) {
+TEST(GitIndexVerdict, WhatIsNotUnderstoodIsProtected) {
   const std::string good = index({{"a"}, {"b"}});
   std::vector<std::string> bad{"",
                                "x",
@@ -115,7 +115,7 @@ TEST(GitIndex, WhatIsNotUnderstoodIsProtected) {
 }
 
 // For the sanitizers, and for the end of it.
-TEST(GitIndex, AnyByteMayBeWrong) {
+TEST(GitIndexVerdict, AnyByteMayBeWrong) {
   const std::string trees = std::string(1, '\0') + "-1 1\nb" + std::string(1, '\0') + "1 0\n" + std::string(kSha1Bytes, 't');
   std::string good = index({{"a"}, {"b/secret"}, {"c"}}, {{"TREE", trees}, {"IEOT", number(1, 4) + number(12, 4) + number(3, 4)}});
   for (const char version : {'\2', '\4'}) {
@@ -133,7 +133,7 @@ TEST(GitIndex, AnyByteMayBeWrong) {
   EXPECT_EQ(judge("", good.substr(0, 7) + '\2' + good.substr(8)).reason, "protected path in git's index");
 }
 
-TEST(GitIndex, LongerIdsAndNamesInCommon) {
+TEST(GitIndexVerdict, LongerIdsAndNamesInCommon) {
   EXPECT_TRUE(judge(index({{"a"}}, {}, 'l', kSha256Bytes), index({{"a"}}, {}, 'm', kSha256Bytes)).same);
   // Version 4: "dir/a", then four of its letters and "secret".
   const std::string stat(24, 'l'), rest(12, 'l'), id(kSha1Bytes, 'a');

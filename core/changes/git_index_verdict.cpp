@@ -1,4 +1,4 @@
-#include "core/changes/git_index.h"
+#include "core/changes/git_index_verdict.h"
 
 #include <algorithm>
 #include <cstdio>
@@ -7,91 +7,44 @@
 #include <tuple>
 #include <vector>
 
+#include "core/base/byte_reader.h"
+#include "core/base/git_index.h"
 #include "core/changes/git_hash.h"
 
 namespace rauha::changes {
 namespace {
 
-constexpr size_t kHeader = 12, kStat = 40, kModeAt = 24;
 constexpr size_t kMostName = 4096, kMostDepth = 512;
-constexpr uint16_t kExtended = 0x4000, kAssumeValid = 0x8000, kStage = 0x3000, kIntentToAdd = 0x2000;
+constexpr size_t kMostNames = 4 * kMostGitIndexBytes;  // bytes: version 4 has only the ends of its names in the file
 constexpr uint32_t kDirectoryMode = 040000;
-
-// Takes from the front; what is not there sets `bad`.
-class Reader final {
- public:
-  explicit Reader(std::string_view bytes) : bytes_(bytes) {}
-  size_t at() const { return at_; }
-  size_t left() const { return bytes_.size() - at_; }
-  bool bad() const { return bad_; }
-  std::string_view take(size_t size) {
-    if (size > left()) return fail();
-    at_ += size;
-    return bytes_.substr(at_ - size, size);
-  }
-  // Up to this byte, which is taken as well.
-  std::string_view until(char end, size_t most) {
-    const size_t size = bytes_.substr(at_, most).find(end);
-    if (size == std::string_view::npos) return fail();
-    const auto out = take(size);
-    ++at_;
-    return out;
-  }
-  uint32_t number(size_t size) {
-    uint32_t out = 0;
-    for (const char c : take(size)) out = out << 8 | static_cast<unsigned char>(c);
-    return out;
-  }
-  // Version 4's.
-  size_t offset() {
-    size_t out = 0;
-    for (int i = 0; i < 4; ++i) {
-      const uint32_t byte = number(1);
-      out = out << 7 | (byte & 0x7f);
-      if ((byte & 0x80) == 0) return out;
-      ++out;
-    }
-    fail();
-    return 0;
-  }
-  // Decimal digits and perhaps a minus sign before them, up to this byte.
-  int64_t decimal(char end) {
-    auto text = until(end, 12);
-    const bool minus = text.starts_with('-');
-    text.remove_prefix(minus ? 1 : 0);
-    int64_t out = 0;
-    if (text.empty()) fail();
-    for (const char c : text) {
-      if (c < '0' || c > '9') fail();
-      out = out * 10 + (c - '0');
-    }
-    return minus ? -out : out;
-  }
-
- private:
-  std::string_view fail() {
-    bad_ = true;
-    at_ = bytes_.size();
-    return {};
-  }
-  const std::string_view bytes_;
-  size_t at_ = 0;
-  bool bad_ = false;
-};
 
 struct Entry {
   uint32_t nameAt = 0, nameSize = 0, mode = 0;
   uint16_t flags = 0, more = 0;
-  uint64_t idAt = 0, start = 0;
+  size_t idAt = 0, start = 0;
 };
 
-class Index final {
+// Decimal digits and perhaps a minus sign before them, up to this byte.
+int64_t decimal(ByteReader& in, char end) {
+  auto text = in.until(end, 12);
+  const bool minus = text.starts_with('-');
+  text.remove_prefix(minus ? 1 : 0);
+  int64_t out = 0;
+  if (text.empty()) in.fail();
+  for (const char c : text) {
+    if (c < '0' || c > '9') in.fail();
+    out = out * 10 + (c - '0');
+  }
+  return minus ? -out : out;
+}
+
+class Index final : private GitIndexVisitor {
  public:
   // Empty: not understood.
   static std::optional<Index> parse(std::string_view bytes) {
     // Nothing in the file says how long an id is. One that can be read in both ways was made for it.
     Index sha1(bytes, kSha1Bytes), sha256(bytes, kSha256Bytes);
-    const bool one = sha1.read(), other = sha256.read();
+    const bool one = readGitIndex(bytes, kSha1Bytes, sha1), other = readGitIndex(bytes, kSha256Bytes, sha256);
     if (one == other) return std::nullopt;
     return one ? std::move(sha1) : std::move(sha256);
   }
@@ -101,80 +54,38 @@ class Index final {
   std::string_view trees() const { return trees_; }
   std::string_view name(const Entry& e) const { return std::string_view(names_).substr(e.nameAt, e.nameSize); }
   std::string_view id(const Entry& e) const { return bytes_.substr(e.idAt, idBytes_); }
-  auto meaning(const Entry& e) const { return std::make_tuple(name(e), e.mode, id(e), e.flags & (kAssumeValid | kStage), e.more); }
-  auto place(const Entry& e) const { return std::make_pair(name(e), e.flags & kStage); }
+  auto meaning(const Entry& e) const {
+    return std::make_tuple(name(e), e.mode, id(e), e.flags & (GitIndexEntry::kAssumeValid | GitIndexEntry::kStage), e.more);
+  }
+  auto place(const Entry& e) const { return std::make_pair(name(e), e.flags & GitIndexEntry::kStage); }
 
  private:
   Index(std::string_view bytes, size_t idBytes) : bytes_(bytes), idBytes_(idBytes) {}
 
-  bool read() {
-    if (bytes_.size() < kHeader + idBytes_) return false;
-    Reader in(bytes_.substr(0, bytes_.size() - idBytes_));  // the last one is the file's checksum
-    if (in.take(4) != "DIRC") return false;
-    version_ = in.number(4);
-    const uint32_t count = in.number(4);
-    if (version_ < 2 || version_ > 4) return false;
-    for (uint32_t i = 0; i < count; ++i)
-      if (!entry(in)) return false;
-    entriesEnd_ = in.at();
-    while (!in.bad() && in.left() > 0)
-      if (!extension(in)) return false;
-    return !in.bad();
-  }
-
-  bool entry(Reader& in) {
-    Entry e;
-    e.start = in.at();
-    const auto stat = in.take(kStat);
-    if (in.bad()) return false;
-    Reader mode(stat.substr(kModeAt, 4));
-    e.mode = mode.number(4);
-    e.idAt = in.at();
-    in.take(idBytes_);
-    e.flags = static_cast<uint16_t>(in.number(2));
-    if ((e.flags & kExtended) != 0) e.more = static_cast<uint16_t>(in.number(2));
-    std::string_view previous = entries_.empty() ? std::string_view() : name(entries_.back());
-    std::string name;
-    if (version_ == 4) {
-      const size_t drop = in.offset();
-      if (in.bad() || drop > previous.size()) return false;
-      name = previous.substr(0, previous.size() - drop);
-      name += in.until('\0', kMostName);
-    } else {
-      name = in.until('\0', kMostName);
-      // One NUL to eight, to a multiple of eight bytes; one was taken.
-      while (!in.bad() && (in.at() - e.start) % 8 != 0)
-        if (in.number(1) != 0) return false;
-    }
-    if (in.bad() || name.empty() || name.size() > kMostName) return false;
-    e.nameAt = static_cast<uint32_t>(names_.size());
-    e.nameSize = static_cast<uint32_t>(name.size());
-    names_ += name;
-    if (names_.size() > 4 * kMostIndexBytes) return false;
-    entries_.push_back(e);
+  bool entry(const GitIndexEntry& e) override {
+    if (names_.size() + e.name.size() > kMostNames) return false;
+    const auto idAt = static_cast<size_t>(e.id.data() - bytes_.data());
+    entries_.push_back(
+        {static_cast<uint32_t>(names_.size()), static_cast<uint32_t>(e.name.size()), e.mode, e.flags, e.more, idAt, e.start});
+    names_ += e.name;
     // In git's order: then one look at both finds what differs.
-    return entries_.size() < 2 || place(entries_[entries_.size() - 2]) < place(e);
+    return entries_.size() < 2 || place(entries_[entries_.size() - 2]) < place(entries_.back());
   }
 
-  bool extension(Reader& in) {
-    const auto name = in.take(4);
-    const auto bytes = in.take(in.number(4));
-    if (in.bad()) return false;
-    if (name == "TREE") {
-      if (hasTrees_) return false;
-      hasTrees_ = true;
-      trees_ = bytes;
-      return true;
-    }
+  bool extension(std::string_view name, std::string_view bytes, size_t at) override {
+    if (entriesEnd_ == 0) entriesEnd_ = at;
     // Where git's threads begin to read: elsewhere than we did?
-    if (name == "EOIE") return Reader(bytes).number(4) == entriesEnd_;
+    if (name == "EOIE") return ByteReader(bytes).number(4) == entriesEnd_;
     if (name == "IEOT") return blocksAreOurs(bytes);
-    // In small letters: not to be understood without. "link" keeps entries in another file; "sdir" only says that some are directories.
-    return name == "sdir" || (name[0] >= 'A' && name[0] <= 'Z');
+    if (name != "TREE") return true;
+    if (hasTrees_) return false;
+    hasTrees_ = true;
+    trees_ = bytes;
+    return true;
   }
 
   bool blocksAreOurs(std::string_view bytes) const {
-    Reader in(bytes);
+    ByteReader in(bytes);
     in.number(4);  // version
     uint64_t seen = 0;
     while (!in.bad() && in.left() > 0) {
@@ -187,8 +98,7 @@ class Index final {
 
   std::string_view bytes_;
   size_t idBytes_;
-  uint32_t version_ = 0;
-  uint64_t entriesEnd_ = 0;
+  size_t entriesEnd_ = 0;
   std::vector<Entry> entries_;
   std::string names_;
   std::string_view trees_;
@@ -219,8 +129,8 @@ class Trees final {
     if (depth > kMostDepth) return std::nullopt;
     Node out;
     out.name = in_.until('\0', kMostName);
-    out.count = in_.decimal(' ');
-    const int64_t children = in_.decimal('\n');
+    out.count = decimal(in_, ' ');
+    const int64_t children = decimal(in_, '\n');
     if (out.count >= 0) out.id = in_.take(index_.idBytes());
     if (in_.bad() || children < 0) return std::nullopt;
     for (int64_t i = 0; i < children; ++i) {
@@ -261,7 +171,7 @@ class Trees final {
       const auto rest = index_.name(e).substr(prefix);
       const size_t slash = rest.find('/');
       if (slash == std::string_view::npos) {
-        whole = whole && (e.flags & kStage) == 0 && (e.more & kIntentToAdd) == 0;
+        whole = whole && (e.flags & GitIndexEntry::kStage) == 0 && (e.more & GitIndexEntry::kIntentToAdd) == 0;
         add(content, e.mode, rest, index_.id(e));
         ++i;
         continue;
@@ -291,7 +201,7 @@ class Trees final {
   }
 
   const Index& index_;
-  Reader in_;
+  ByteReader in_;
   bool good_ = true;
 };
 
@@ -300,7 +210,7 @@ class Trees final {
 IndexVerdict judgeIndex(std::string_view before, std::string_view after,
                         const std::function<std::string_view(std::string_view)>& protection) {
   constexpr std::string_view kNotUnderstood = "git index that is not understood";
-  if (before.size() > kMostIndexBytes || after.size() > kMostIndexBytes) return {false, kNotUnderstood};
+  if (before.size() > kMostGitIndexBytes) return {false, kNotUnderstood};
   const auto now = Index::parse(after);
   if (!now) return {false, kNotUnderstood};
   const auto old = before.empty() ? std::nullopt : Index::parse(before);

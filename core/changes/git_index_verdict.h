@@ -2,17 +2,13 @@
 // An index of git that a task left, against the host's: git rewrites it at every look, so it is noise, unless it says something else than
 // before. What it says is put into the host's next commit, or written by the next `git checkout .`, whatever the tree has.
 //
-// The format is Documentation/gitformat-index.txt, versions 2 to 4. All of it is hostile: what is not understood is protected. Pure; any
-// thread; memory: the two files, and some 20 bytes an entry.
+// Read by core/base/git_index.h, and stricter: what git's threads and its commits would take from elsewhere than from the entries has to be
+// theirs. What is not understood is protected. Pure; any thread; memory: the two files, their names, and some 40 bytes an entry.
 
-#include <cstdint>
 #include <functional>
 #include <string_view>
 
 namespace rauha::changes {
-
-// Larger ones are not understood.
-inline constexpr uint64_t kMostIndexBytes = 64ULL << 20;
 
 struct IndexVerdict {
   bool same = false;        // names, modes, object ids and flags are those of before

@@ -31,11 +31,14 @@ int writeAll(int fd, std::string_view bytes, const std::string& name) {
   return 0;
 }
 
-}  // namespace
-
-std::string dress(int fd, const std::string& name, const Keep& keep) {
+struct stat statusOf(int fd, const std::string& name) {
   struct stat st {};
   if (fstat(fd, &st) != 0) throwErrno(kClass, "stat " + toUtf8(name));
+  return st;
+}
+
+// st: as it is now.
+std::string dress(int fd, const std::string& name, const Keep& keep, const struct stat& st) {
   const mode_t mode = keep.mode & 07777;
   // Each of these is a transaction of the file system's.
   const bool given = st.st_uid == keep.uid && st.st_gid == keep.gid;
@@ -54,6 +57,10 @@ std::string dress(int fd, const std::string& name, const Keep& keep) {
   if (futimens(fd, times) != 0) throwErrno(kClass, "set the time of " + toUtf8(name));
   return weakness;
 }
+
+}  // namespace
+
+std::string dress(int fd, const std::string& name, const Keep& keep) { return dress(fd, name, keep, statusOf(fd, name)); }
 
 FileMaker::FileMaker() : thread_([this] { work(); }) {}
 
@@ -158,8 +165,11 @@ void FileMaker::make(Job& job) {
         openat(job.directory->get(), job.name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, job.keep.mode & 0777));
     if (!to && !isFull(errno)) throwErrno(kClass, "keep " + toUtf8(job.name));
     full = to ? writeAll(to.get(), job.content, job.name) : errno;
-    if (full == 0) weakness = dress(to.get(), job.name, job.keep);
-    if (full == 0 && fstat(to.get(), &written) != 0) throwErrno(kClass, "stat " + toUtf8(job.name));
+    if (full == 0) {
+      written = statusOf(to.get(), job.name);
+      weakness = dress(to.get(), job.name, job.keep, written);
+      if (!job.xattrs.empty()) written = statusOf(to.get(), job.name);
+    }
   } else {
     weakness = dress(job.directory->get(), job.name, job.keep);
   }

@@ -142,11 +142,12 @@ void LinuxBackend::takeIds(Building& b) {
 
 void LinuxBackend::makeGroups(Building& b) {
   const std::string& id = b.spec.zoneId;
-  b.record.groups = groups_.create(id, b.spec.limits, ioDevice_, b.layers);
+  b.record.groups = groups_.make(id);
   b.undo.emplace_back("control groups", [this, id] {
     groups_.kill(id);
     groups_.remove(id, monotonicNs() + kUndoNs);
   });
+  b.layers.push_back(groups_.limitMemory(id, b.spec.limits));
   if (b.spec.hostUserNamespace) groups_.limitDevices(id, deviceRules(b.spec));
   step("groups");
 }
@@ -179,20 +180,13 @@ void LinuxBackend::startShimOf(Building& b) {
   step("shim");
 }
 
-void LinuxBackend::start(sdk::Call& call, Building& b) {
+void LinuxBackend::sendBoundaryOf(sdk::Call& call, Building& b) {
   const std::string& id = b.spec.zoneId;
-  const std::string directory = directoryOf(id);
-  b.record.zoneId = id;
-  b.record.ephemeral = b.spec.ephemeral;
-  b.record.limits = b.spec.limits;
-  b.record.shim = b.shim.identity;
-  writeRecord(directory, b.record);
-  step("record");
   const BoundaryParts parts{b.record.groups,
                             b.record.hostIdBase,
                             std::move(b.filter),
                             std::move(b.noSuidFilter),
-                            b.spec.ephemeral ? "" : directory + "/shim.sock",
+                            b.spec.ephemeral ? "" : directoryOf(id) + "/shim.sock",
                             instance_};
   call.check();
   // From here on it may have processes in the groups: those and it end before the groups are removed.
@@ -203,8 +197,22 @@ void LinuxBackend::start(sdk::Call& call, Building& b) {
   sendBoundary(b.shim.boundary.get(), b.spec, parts);
   b.shim.boundary.reset();
   step("boundary");
-  awaitOutcome(b.shim, {call.cancelFd(), deadlineOf(call, kCreateNs)}, [&] { return lastWords(b.diagnostics.get()); });
-  step("outcome");
+}
+
+// While the shim makes the namespaces. Until createZone() has returned, only zone init is in the groups: nothing foreign runs without them.
+void LinuxBackend::setLimits(Building& b) {
+  for (Layer& layer : groups_.limitOthers(b.spec.zoneId, b.spec.limits, ioDevice_)) b.layers.push_back(std::move(layer));
+  step("limits");
+}
+
+// Who finds none looks for groups, claims and a shim by the zone's id.
+void LinuxBackend::record(Building& b) {
+  b.record.zoneId = b.spec.zoneId;
+  b.record.ephemeral = b.spec.ephemeral;
+  b.record.limits = b.spec.limits;
+  b.record.shim = b.shim.identity;
+  writeRecord(directoryOf(b.spec.zoneId), b.record);
+  step("record");
 }
 
 void LinuxBackend::addGroup(rauha_zone_handle& out, const std::string& zoneId) const {
@@ -231,8 +239,12 @@ rauha_zone_handle LinuxBackend::createZone(sdk::Call& call, const rauha_zone_spe
   takeIds(b);
   makeGroups(b);
   compileFilters(b);
+  sendBoundaryOf(call, b);
+  setLimits(b);
   requireLayers(b);
-  start(call, b);
+  record(b);
+  awaitOutcome(b.shim, {call.cancelFd(), deadlineOf(call, kCreateNs)}, [&] { return lastWords(b.diagnostics.get()); });
+  step("outcome");
   {
     const std::lock_guard held(mutex_);
     shims_[b.spec.zoneId] = std::move(b.shim.pidfd);

@@ -27,8 +27,8 @@ namespace rauha::backend {
 
 // What tests put in place of the machine.
 struct Overrides {
-  // Called after each step of createZone with its name ("directory", "shim", "ids", "groups", "seccomp", "record", "boundary", "outcome");
-  // may throw.
+  // Called after each step of createZone with its name ("directory", "shim", "ids", "groups", "seccomp", "boundary",
+  // "limits", "record", "outcome"); may throw.
   std::function<void(std::string_view step)> afterStep;
   std::optional<cgroup::Hierarchies> hierarchies;
   std::optional<IdRangeConfig> ids;
@@ -58,7 +58,9 @@ class LinuxBackend final {
   void compileFilters(Building&);
   void requireLayers(Building&);
   void startShimOf(Building&);
-  void start(sdk::Call&, Building&);
+  void sendBoundaryOf(sdk::Call&, Building&);
+  void setLimits(Building&);
+  void record(Building&);
   void addGroup(rauha_zone_handle& out, const std::string& zoneId) const;
   void step(std::string_view name) const;
   void destroy(const std::string& zoneId, int64_t deadlineNs);
@@ -71,7 +73,8 @@ class LinuxBackend final {
   const sdk::Host host_;
   const Overrides overrides_;
   const Config config_;
-  const std::string instance_, stateDir_, runtimeDir_, shimProgram_;
+  const std::string instance_, stateDir_, runtimeDir_;
+  ShimProgram shimProgram_;
   cgroup::GroupTree groups_;
   IdRanges ids_;
   SeccompCache filters_;

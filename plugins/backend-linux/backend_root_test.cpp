@@ -164,7 +164,7 @@ TEST_F(BackendTest, AFailureAfterAnyStepLeavesNothing) {
   start();
   create(limited());
   destroy();
-  ASSERT_EQ(steps.size(), 8u);
+  ASSERT_EQ(steps.size(), 9u);
   for (const std::string& bad : steps) {
     overrides.afterStep = [&](std::string_view step) {
       if (step == bad) throw Error("test", Code::io, "injected after " + bad);

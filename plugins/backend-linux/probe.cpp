@@ -166,7 +166,7 @@ std::vector<Layer> probeMachine(const cgroup::GroupTree& groups, const IdRanges&
 }
 
 void LinuxBackend::probe(sdk::Call&, const rauha_layer_sink& sink) {
-  for (const Layer& layer : probeMachine(groups_, ids_, config_.idBase, ioDevice_, stateDir_, shimProgram_)) push(sink, layer);
+  for (const Layer& layer : probeMachine(groups_, ids_, config_.idBase, ioDevice_, stateDir_, shimProgram_.path())) push(sink, layer);
 }
 
 }  // namespace rauha::backend

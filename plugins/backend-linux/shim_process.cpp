@@ -17,14 +17,12 @@
 #include <algorithm>
 #include <cerrno>
 #include <charconv>
-#include <filesystem>
 #include <memory>
 #include <sstream>
 
 #include "core/base/clock.h"
 #include "core/base/error.h"
 #include "core/base/schema_error.h"
-#include "plugins/linux-common/syscalls.h"
 
 namespace rauha::backend {
 namespace {
@@ -75,23 +73,6 @@ struct Attributes {
   Attributes(const Attributes&) = delete;
   Attributes& operator=(const Attributes&) = delete;
 };
-
-// The directory that holds the program, through a read-only mount of its own. A process of a privileged zone reaches the shim's file by
-// /proc/<pid>/exe, with the mount through which it was executed: on the host's own mount it could write to it, change its mode or owner.
-// Once this descriptor is closed, the mount is in no namespace and nobody can make it writable again. A copy in memory would do as well,
-// for some megabytes a daemon, and not where the machine forbids executable memfds.
-UniqueFd readOnlyDirectory(const std::filesystem::path& program) {
-  UniqueFd mount = sys::cloneMount(AT_FDCWD, program.parent_path().c_str(), false, "take the directory of " + program.string());
-  sys::setMountAttributes(mount.get(), {.set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV}, "protect " + program.string());
-  return mount;
-}
-
-std::filesystem::path resolved(const std::string& program) {
-  std::error_code error;
-  auto out = std::filesystem::canonical(program, error);
-  if (error) throw osError("backend", "start " + program, error.value(), "rauha-shim belongs beside rauhad or in libexec/rauha");
-  return out;
-}
 
 std::vector<capnp::word> toWords(const std::string& bytes) {
   std::vector<capnp::word> words(bytes.size() / sizeof(capnp::word));
@@ -155,8 +136,7 @@ StartedShim startShim(const ShimStart& start) {
   const UniqueFd theirPipe(ends[1]);
   const UniqueFd null(::open("/dev/null", O_RDWR | O_CLOEXEC));
   if (!null) throwErrno("backend", "open /dev/null");
-  const std::filesystem::path program = resolved(start.program);  // a link would lead out of the mount
-  const UniqueFd directory = readOnlyDirectory(program);
+  const auto program = start.program.open();
   const int sources[] = {null.get(),          null.get(),        start.diagnostics < 0 ? null.get() : start.diagnostics,
                          theirBoundary.get(), theirSocket.get(), theirPipe.get()};
   std::vector<UniqueFd> copies;
@@ -175,9 +155,9 @@ StartedShim startShim(const ShimStart& start) {
   pid_t pid = 0;
   // By our own list of descriptors, so that the shim need not inherit one more.
   const std::string throughMount =
-      "/proc/" + std::to_string(::getpid()) + "/fd/" + std::to_string(directory.get()) + "/" + program.filename().string();
+      "/proc/" + std::to_string(::getpid()) + "/fd/" + std::to_string(program->directory.get()) + "/" + program->name;
   const int error = ::posix_spawn(&pid, throughMount.c_str(), &actions.raw, &attributes.raw, argv, envp);
-  if (error != 0) throw osError("backend", "start " + start.program, error, "rauha-shim belongs beside rauhad or in libexec/rauha");
+  if (error != 0) throw osError("backend", "start " + start.program.path(), error, "rauha-shim belongs beside rauhad or in libexec/rauha");
   // Safe although the pid is a number: it is our own child, and stays a zombie until we wait for it.
   out.pidfd.reset(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
   if (!out.pidfd) {

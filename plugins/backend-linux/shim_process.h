@@ -12,6 +12,7 @@
 #include <string>
 
 #include "core/base/fd.h"
+#include "plugins/backend-linux/shim_program.h"
 
 namespace rauha::backend {
 
@@ -29,7 +30,7 @@ struct StartedShim {
 };
 
 struct ShimStart {
-  std::string program;   // absolute path of rauha-shim
+  ShimProgram& program;
   std::string zoneId;    // argv[1]
   std::string instance;  // argv[2]
   int diagnostics = -1;  // where its standard error goes, borrowed; -1: nowhere
@@ -41,8 +42,7 @@ struct Patience {
   int64_t deadlineNs = 0;  // CLOCK_MONOTONIC
 };
 
-// Starts the shim, which waits for its boundary, as leader of a session of its own with descriptors 0-5 and nothing else. Its
-// /proc/<pid>/exe is on a mount that is read-only for ever: no zone, whatever its rights, changes the host's rauha-shim through it.
+// Starts the shim, which waits for its boundary, as leader of a session of its own with descriptors 0-5 and nothing else.
 StartedShim startShim(const ShimStart& start);
 // Waits for the Outcome. Throws the shim's own error; cancelled, deadline, or internal when it dies without a word (the text then quotes
 // `diagnostics()`).
@@ -52,7 +52,7 @@ void awaitOutcome(const StartedShim& shim, const Patience& patience, const std::
 uint64_t startTicksOf(pid_t pid);
 // A pidfd of exactly that process; empty when it is gone.
 UniqueFd openShim(const ShimIdentity& identity);
-// A running shim of that zone, found by its command line; for when its record was lost. program: as in ShimStart.
+// A running shim of that zone, found by its command line; for when its record was lost.
 std::optional<ShimIdentity> findShim(const std::string& instance, const std::string& zoneId);
 // Zone ids of all running shims of the instance, found by their command lines.
 std::vector<std::pair<std::string, ShimIdentity>> findShims(const std::string& instance);

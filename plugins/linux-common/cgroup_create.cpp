@@ -223,8 +223,7 @@ void GroupTree::makeBase() {
   }
 }
 
-std::vector<Member> GroupTree::create(const std::string& zoneId, const Limits& limits, const std::optional<std::string>& ioDevice,
-                                      std::vector<Layer>& layers) {
+std::vector<Member> GroupTree::make(const std::string& zoneId) {
   std::vector<Member> members = membersOf(zoneId);
   // Also when the base is there: who made it may have died before it handed the controllers down.
   if (!prepared_.exchange(true)) makeBase();
@@ -243,9 +242,23 @@ std::vector<Member> GroupTree::create(const std::string& zoneId, const Limits& l
     if (result != 0) throwErrno("backend", "make control group " + m.path);
     made.push_back(m.path);
   }
-  for (Layer& layer :
-       std::vector<Layer>{setCpu(zoneId, limits), setMemory(zoneId, limits), setPids(zoneId, limits), setIo(zoneId, limits, ioDevice)})
-    layers.push_back(std::move(layer));
+  undo.dismiss();
+  return members;
+}
+
+std::vector<Layer> GroupTree::limitOthers(const std::string& zoneId, const Limits& limits,
+                                          const std::optional<std::string>& ioDevice) const {
+  return {setCpu(zoneId, limits), setPids(zoneId, limits), setIo(zoneId, limits, ioDevice)};
+}
+
+std::vector<Member> GroupTree::create(const std::string& zoneId, const Limits& limits, const std::optional<std::string>& ioDevice,
+                                      std::vector<Layer>& layers) {
+  std::vector<Member> members = make(zoneId);
+  Defer undo([&] {
+    for (auto it = members.rbegin(); it != members.rend(); ++it) ::rmdir(it->path.c_str());
+  });
+  layers.push_back(limitMemory(zoneId, limits));
+  for (Layer& layer : limitOthers(zoneId, limits, ioDevice)) layers.push_back(std::move(layer));
   undo.dismiss();
   return members;
 }
@@ -428,7 +441,7 @@ std::vector<Layer> GroupTree::probe(const std::optional<std::string>& ioDevice) 
                "put the state directory on a disk file system"};
     if (c == "io" && ioDevice && v1)
       weaken(layer, "cgroup v1 does not limit buffered writes", "boot with the pure v2 layout (systemd.unified_cgroup_hierarchy=1)");
-    // On v2 only a group below the root has memory.swap.max; create() finds out.
+    // On v2 only a group below the root has memory.swap.max; limitMemory() finds out.
     if (c == "memory" && v1 && hostSwaps() && !exists(v1Mount(c) + "/memory.memsw.limit_in_bytes"))
       weaken(layer, "the host swaps and the kernel does not limit swap per group", "boot with swapaccount=1, or turn swap off");
     out.push_back(std::move(layer));

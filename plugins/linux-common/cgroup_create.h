@@ -50,9 +50,15 @@ class GroupTree final {
  public:
   GroupTree(Hierarchies hierarchies, Placement placement, std::string instance);
 
-  // Makes the zone's groups and sets the limits. On failure nothing of the zone is left. Code::exists when a group is there already.
-  // Layers cgroup_cpu, cgroup_memory, cgroup_pids and cgroup_io are appended: a limit that cannot be set is a layer that is not full, and
-  // the caller decides whether that is an error. ioDevice: of blockDeviceOf.
+  // Makes the zone's groups, without limits. On failure nothing of the zone is left. Code::exists when a group is there already.
+  std::vector<Member> make(const std::string& zoneId);
+  // Sets the limits of groups that were just made, as layers cgroup_memory, cgroup_cpu, cgroup_pids and cgroup_io: a limit that cannot be
+  // set is a layer that is not full, and the caller decides whether that is an error. ioDevice: of blockDeviceOf. WARNING: memory goes
+  // first, while nothing is in the groups: v1 refuses a limit below what is used already, and what should have been too small for zone init
+  // would be no limit at all. The others hold for processes that are there, too.
+  Layer limitMemory(const std::string& zoneId, const Limits& limits) const { return setMemory(zoneId, limits); }
+  std::vector<Layer> limitOthers(const std::string& zoneId, const Limits& limits, const std::optional<std::string>& ioDevice) const;
+  // Both; the layers are appended. On failure nothing of the zone is left.
   std::vector<Member> create(const std::string& zoneId, const Limits& limits, const std::optional<std::string>& ioDevice,
                              std::vector<Layer>& layers);
   // Sets limits on a living zone; throws when one cannot be set (those set before it stay).

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <climits>
+#include <exception>
 #include <utility>
 
 #include "core/base/clock.h"
@@ -28,6 +29,8 @@ using evidence::Severity;
 constexpr auto kEndPatience = 10 * kj::SECONDS;
 // The agent's notes that begin so are about the repository.
 constexpr const char* kOfRepository = "repository: ";
+// So many zones may be on their way out behind the answers of their tasks. With more, who ends a task waits for its zone.
+constexpr size_t kMostSweeping = 8;
 constexpr int64_t kImageDeadlineNs = 3600LL * 1'000'000'000;
 
 }  // namespace
@@ -447,11 +450,15 @@ Task<void> TaskRun::cleanUp() {
   kj::Promise<void> releasing = kj::READY_NOW;
   if (leased_ && !keep) releasing = service_.leaseWorkers_.run([this] { service_.images_.release({}, zoneId_); }).eagerlyEvaluate(nullptr);
   if (zone_ && !keep) {
-    try {
-      co_await service_.zones_.destroy(zoneId_);
-    } catch (...) {
-      zoneStands_ = currentError("zone").text();
-      left.push_back("zone " + zoneId_ + ": " + zoneStands_);
+    auto ending = endProcesses();
+    sweep_ = co_await kj::mv(ending);
+    if (!sweep_) {
+      try {
+        co_await service_.zones_.destroy(zoneId_);
+      } catch (...) {
+        zoneStands_ = currentError("zone").text();
+        left.push_back("zone " + zoneId_ + ": " + zoneStands_);
+      }
     }
     stage("teardown");
   }
@@ -464,7 +471,22 @@ Task<void> TaskRun::cleanUp() {
   for (const auto& what : left) emit(names::kZoneFailed, Severity::error, "left behind: " + what, {{"reason", what}});
 }
 
-// The layer must stand still: the zone is gone, or, when it is kept, frozen meanwhile.
+// True: no process of the zone is left, by its agent's word. What then remains of it (groups, ids, directories) nobody can see or use, and
+// the client need not wait for it. Not where somebody needs more than that: an enforcer forgets the zone first, a scratch on disk takes
+// room there, and a task that was cut off has no hurry.
+Task<bool> TaskRun::endProcesses() {
+  const bool inMemory = policy_->get().getFilesystem().getScratch() == schema::ScratchKind::MEMORY;
+  const bool plain = started_ && end_ == End::exited && exit_ != nullptr && inMemory && !service_.zones_.enforcement().configured();
+  if (!plain || zone_->agent == nullptr || service_.sweeping_ >= kMostSweeping) co_return false;
+  ++service_.sweeping_;
+  auto told = agent().shutdownRequest().send().ignoreResult().then([] { return true; }, [](kj::Exception&&) { return false; });
+  auto inTime = told.exclusiveJoin(service_.timer_.afterDelay(kShimPatience).then([] { return false; }));
+  const bool gone = co_await kj::mv(inTime);
+  if (!gone) --service_.sweeping_;
+  co_return gone;
+}
+
+// The layer must stand still: nothing runs in the zone any more, or, when it is kept, it is frozen meanwhile.
 Task<void> TaskRun::collectChanges() {
   if (!changes_ || !started_) co_return;
   const bool keep = task_->request.keepZone && zone_->agent != nullptr;
@@ -526,7 +548,22 @@ Task<void> TaskRun::execute() {
   }
   co_await cleanUp();
   co_await collectChanges();
-  finish(failure);
+  std::exception_ptr unwritten;
+  try {
+    finish(failure);
+  } catch (...) {
+    unwritten = std::current_exception();
+  }
+  // Before the client can hear of its result: it may unmount what it ran on.
+  changes_.reset();
+  image_.reset();
+  task_->request.imageSource.reset();
+  task_->request.repo.reset();
+  if (sweep_) {
+    co_await service_.zones_.sweep(zoneId_);
+    --service_.sweeping_;
+  }
+  if (unwritten) std::rethrow_exception(unwritten);
 }
 
 }  // namespace rauha

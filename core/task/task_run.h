@@ -37,6 +37,7 @@ class TaskRun final {
   kj::Promise<void> silence();
   Task<void> copySilence(const CopyWatch& watch);
   Task<void> cleanUp();
+  Task<bool> endProcesses();
   void finish(std::optional<Error> failure);
   void writeIdentity(schema::TaskResult::Builder out);
   void writeExit(schema::TaskResult::Builder out);
@@ -84,6 +85,7 @@ class TaskRun final {
   End end_ = End::exited;
   EnforcementReport enforcement_;
   bool recorded_ = false, leased_ = false, started_ = false, labelled_ = false, shimHangs_ = false;
+  bool sweep_ = false;      // the zone's processes have ended, the rest of it goes after the answer
   std::string zoneStands_;  // why the zone could not be ended; empty: it is gone, or kept
   int64_t createdNs_, startedNs_ = 0, lastStageNs_;
   int64_t startedMonotonicNs_ = 0, exitedMonotonicNs_ = 0;  // from before the agent was asked to until it had answered

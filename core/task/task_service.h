@@ -127,6 +127,7 @@ class TaskService final : private kj::TaskSet::ErrorHandler {
   WorkerPool collectors_{2, 4096};
   ClientFiles clientFiles_;
   static constexpr size_t kMostWaitingBytes = 64u << 20;
+  size_t sweeping_ = 0;       // zones whose tasks do not wait for them
   size_t waitingBytes_ = 0;   // of results that the store did not take yet
   size_t finishedSince_ = 0;  // the history was last applied
   size_t history_ = 0, resultLimit_ = rpc::kMostResultBytes;

@@ -3,6 +3,9 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 
+#include <mutex>
+#include <shared_mutex>
+
 #include "core/testing/core_fixture.h"
 
 namespace rauha {
@@ -189,6 +192,105 @@ TEST_F(TaskServiceTest, ALongHistoryMayHaveASixteenthMore) {
     EXPECT_LE(store_.tasks(100).size(), 34u);
   }
   EXPECT_GE(store_.tasks(100).size(), 32u);
+}
+
+// What remains of a zone after its processes goes behind the answer.
+class BehindTheAnswer : public TaskServiceTest {
+ protected:
+  ~BehindTheAnswer() noexcept override {}
+  BehindTheAnswer() { gate_.lock(); }
+  std::shared_ptr<RunningTask> start(const std::string& name = {}) {
+    auto r = request();
+    r.zoneName = name;
+    return tasks_.run(std::move(r));
+  }
+  schema::TaskStatus answerOf(RunningTask& task) {
+    message_ = task.result().wait(io_.waitScope);
+    return message_->getRoot<schema::TaskResult>().getStatus();
+  }
+  // Whether it has answered by now, after everything that can happen without the gate has.
+  bool answers(RunningTask& task) {
+    bool out = false;
+    auto noted = task.result().then([&out](auto&&) { out = true; }).eagerlyEvaluate(nullptr);
+    for (int i = 0; i < 50 && !out; ++i) io_.provider->getTimer().afterDelay(2 * kj::MILLISECONDS).wait(io_.waitScope);
+    return out;
+  }
+  void openGate() {
+    gate_.unlock();
+    while (tasks_.running() > 0) io_.provider->getTimer().afterDelay(kj::MILLISECONDS).wait(io_.waitScope);
+  }
+  std::unique_lock<std::shared_timed_mutex> gate_{backend_.destroyGate, std::defer_lock};
+};
+
+TEST_F(BehindTheAnswer, TheZoneGoesAndNobodySeesItAnyMore) {
+  const auto task = start("web");
+  EXPECT_EQ(answerOf(*task), schema::TaskStatus::SUCCEEDED);
+  EXPECT_EQ(backend_.zones().size(), 1u) << "the control: it is still there";
+  EXPECT_EQ(tasks_.running(), 1u) << "who stops the daemon waits for it";
+  EXPECT_TRUE(zones_.busy());
+  EXPECT_TRUE(zones_.list().empty());
+  EXPECT_ANY_THROW(zones_.find("web"));
+  EXPECT_TRUE(images_.leases().empty());
+  EXPECT_FALSE(emitted("zone.deleted"));
+  openGate();
+  EXPECT_TRUE(emitted("zone.deleted"));
+  expectClean();
+}
+
+TEST_F(BehindTheAnswer, ItsNameCanBeHadAgainAtOnce) {
+  EXPECT_EQ(answerOf(*start("web")), schema::TaskStatus::SUCCEEDED);
+  const auto second = start("web");
+  EXPECT_FALSE(answers(*second));
+  openGate();
+  EXPECT_EQ(answerOf(*second), schema::TaskStatus::SUCCEEDED);
+  expectClean();
+}
+
+TEST_F(BehindTheAnswer, WhatItHoldsIsWaitedForWhenThereIsNoMore) {
+  backend_.room = 1;
+  EXPECT_EQ(answerOf(*start()), schema::TaskStatus::SUCCEEDED);
+  const auto second = start();
+  EXPECT_FALSE(answers(*second));
+  openGate();
+  EXPECT_EQ(answerOf(*second), schema::TaskStatus::SUCCEEDED);
+  expectClean();
+}
+
+TEST_F(BehindTheAnswer, NoMoreThanEightGoSo) {
+  std::vector<std::shared_ptr<RunningTask>> tasks;
+  for (int i = 0; i < 8; ++i) {
+    tasks.push_back(start());
+    EXPECT_EQ(answerOf(*tasks.back()), schema::TaskStatus::SUCCEEDED);
+  }
+  EXPECT_EQ(backend_.zones().size(), 8u) << "the control: none is gone";
+  const auto ninth = start();
+  EXPECT_FALSE(answers(*ninth));
+  openGate();
+  EXPECT_EQ(answerOf(*ninth), schema::TaskStatus::SUCCEEDED);
+  expectClean();
+}
+
+TEST_F(BehindTheAnswer, WhatFailsIsSeenAgainAndTriedAgain) {
+  backend_.fail = {"destroyZone"};
+  gate_.unlock();
+  EXPECT_EQ(answerOf(*start("web")), schema::TaskStatus::SUCCEEDED);
+  while (tasks_.running() > 0) io_.provider->getTimer().afterDelay(kj::MILLISECONDS).wait(io_.waitScope);
+  EXPECT_TRUE(emitted("zone.failed"));
+  EXPECT_EQ(zones_.find("web")->state, ZoneState::failed);
+  backend_.fail = {};
+  while (!zones_.list().empty()) io_.provider->getTimer().afterDelay(10 * kj::MILLISECONDS).wait(io_.waitScope);
+  expectClean();
+}
+
+// A shim that is stopped once its task has ended: nobody knows what its zone does, so the answer waits for the end from outside.
+TEST_F(BehindTheAnswer, OnlyWhenItsProcessesAreKnownToHaveEnded) {
+  backend_.script.shutdownHangs = true;
+  const auto task = start();
+  EXPECT_FALSE(answers(*task));
+  openGate();
+  EXPECT_EQ(answerOf(*task), schema::TaskStatus::SUCCEEDED);
+  EXPECT_TRUE(emitted("zone.deleted"));
+  expectClean();
 }
 
 TEST_F(TaskServiceTest, TimesOutAndIsKilledWhenItIgnoresSignals) {

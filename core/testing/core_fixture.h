@@ -18,7 +18,7 @@ class CoreFixture : public ::testing::Test {
       : io_(kj::setupAsyncIo()),
         directory_(makeDirectory()),
         store_(directory_),
-        workers_(2, 64),
+        workers_(16, 64),
         backend_(io_),
         zones_(*io_.lowLevelProvider, workers_, backend_, store_, events_, directory_) {}
   ~CoreFixture() noexcept override { std::filesystem::remove_all(directory_); }

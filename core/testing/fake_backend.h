@@ -16,6 +16,7 @@
 #include <map>
 #include <mutex>
 #include <set>
+#include <shared_mutex>
 #include <string>
 #include <thread>
 
@@ -39,7 +40,8 @@ struct AgentScript {
   bool ignoresSignals = false;  // only killAll ends it
   bool leavesChild = false;     // a signal ends it, but a child of it holds its output until killAll
   bool seccomp = true;
-  bool hangs = false;  // answers nothing more, as a stopped shim
+  bool hangs = false;          // answers nothing more, as a stopped shim
+  bool shutdownHangs = false;  // the same, after the task
   bool freezeFails = false;
   std::string layer;          // directory: the writable layer of the repository; empty: there is none
   std::vector<bool> freezes;  // what was asked, in order
@@ -140,6 +142,9 @@ class FakeAgent final : public schema::Agent::Server {
     if (process_ != nullptr) process_->end(9);
     return kj::READY_NOW;
   }
+  kj::Promise<void> shutdown(ShutdownContext) override {
+    return script_.hangs || script_.shutdownHangs ? kj::Promise<void>(kj::NEVER_DONE) : kj::READY_NOW;
+  }
   kj::Promise<void> usage(UsageContext) override { return kj::READY_NOW; }
   kj::Promise<void> freeze(FreezeContext context) override {
     if (script_.hangs) return kj::NEVER_DONE;
@@ -167,11 +172,15 @@ class FakeBackend final : public plugin::Backend {
   explicit FakeBackend(kj::AsyncIoContext& io) : io_(io), executor_(kj::getCurrentThreadExecutor()) {}
   AgentScript script;
   std::set<std::string> fail;  // names of calls that fail: "createZone", "destroyZone", …
+  size_t room = SIZE_MAX;      // so many zones at once
+  // While it is held, destroyZone does not return.
+  std::shared_timed_mutex destroyGate;
 
   const std::string& name() const noexcept override { return name_; }
   std::vector<plugin::Layer> probe(const plugin::CallOptions&) override { return {}; }
   plugin::ZoneHandle createZone(const plugin::CallOptions&, const plugin::ZoneSpec& spec) override {
     failIf("createZone");
+    if (zones().size() >= room) throw Error("backend", Code::limit, "there is no room for one more zone");
     plugin::ZoneHandle handle;
     handle.agent = serve(spec.id);
     handle.shimPid = 4321;
@@ -201,6 +210,7 @@ class FakeBackend final : public plugin::Backend {
   void destroyZone(const plugin::CallOptions&, std::string_view id) override {
     failIf("destroyZone");
     const Inside inside(*this, std::string(id));
+    const std::shared_lock open(destroyGate);
     std::lock_guard lock(mutex_);
     zones_.erase(std::string(id));
   }

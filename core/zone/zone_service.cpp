@@ -29,7 +29,7 @@ using evidence::Severity;
 constexpr size_t kMostMembers = 4 << 20;
 
 void removeTree(const std::string& path) {
-  if (rmdir(path.c_str()) == 0) return;  // as a rule nothing is in it
+  if (rmdir(path.c_str()) == 0 || errno == ENOENT) return;  // as a rule there is none, or nothing in it
   std::error_code error;
   std::filesystem::remove_all(path, error);  // never follows symbolic links
   if (error) throw Error("zone", Code::io, "remove " + path + ": " + error.message());
@@ -144,6 +144,7 @@ Task<void> ZoneService::build(std::shared_ptr<Zone> zone, ZoneRequest& request, 
     checkRequired(early, zone->policy.get(), others, true);
   }
 
+  if (!sweeping_.empty()) co_await swept(zone->name);
   store::ZoneRow row;
   row.id = zone->id;
   row.name = zone->name;
@@ -166,13 +167,15 @@ Task<void> ZoneService::build(std::shared_ptr<Zone> zone, ZoneRequest& request, 
   emit(names::kZoneCreating, Severity::debug, zone->id, zone->taskId, "zone " + zone->name + " is being made",
        {{"name", zone->name}, {"policy", zone->policy.name()}});
 
-  const std::string scratch = scratchDirectory(zone->id);
-  if (mkdir(scratch.c_str(), 0700) != 0 && errno != EEXIST) throwErrno("zone", "make directory " + scratch);
-  undo.push("scratch directory " + scratch, [this, scratch] { return workers_.run([scratch] { removeTree(scratch); }); });
+  if (zone->policy.get().getFilesystem().getScratch() == schema::ScratchKind::DISK) {
+    const std::string scratch = scratchDirectory(zone->id);
+    if (mkdir(scratch.c_str(), 0700) != 0 && errno != EEXIST) throwErrno("zone", "make directory " + scratch);
+    undo.push("scratch directory " + scratch, [this, scratch] { return workers_.run([scratch] { removeTree(scratch); }); });
+  }
 
   undo.push("boundary of " + zone->id,
             [this, id = zone->id] { return workers_.runSerial(id, [this, id] { backend_.destroyZone(callOptions(), id); }); });
-  auto building = workers_.runSerial(zone->id, [this, spec] { return backend_.createZone(callOptions(), spec); });
+  auto building = makeBoundary(spec);
   plugin::ZoneHandle handle = co_await kj::mv(building);
   zone->shimPid = handle.shimPid;
   zone->idBase = handle.idBase;
@@ -199,6 +202,23 @@ Task<void> ZoneService::build(std::shared_ptr<Zone> zone, ZoneRequest& request, 
     store_.updateZone(row);
   }
   zone->state = ZoneState::ready;
+}
+
+Task<plugin::ZoneHandle> ZoneService::makeBoundary(plugin::ZoneSpec spec) {
+  const bool othersGo = !sweeping_.empty();
+  try {
+    auto building = workers_.runSerial(spec.id, [this, spec] { return backend_.createZone(callOptions(), spec); });
+    plugin::ZoneHandle handle = co_await kj::mv(building);
+    co_return kj::mv(handle);
+  } catch (const Error& e) {
+    if (e.code() != Code::limit || !othersGo) throw;
+  }
+  // What those hold that have ended, host ids above all, is free in a moment.
+  auto free = swept({});
+  co_await kj::mv(free);
+  auto again = workers_.runSerial(spec.id, [this, spec] { return backend_.createZone(callOptions(), spec); });
+  plugin::ZoneHandle handle = co_await kj::mv(again);
+  co_return kj::mv(handle);
 }
 
 Task<std::shared_ptr<Zone>> ZoneService::create(ZoneRequest request) {
@@ -351,6 +371,27 @@ Task<void> ZoneService::destroy(std::string id) {
   emit(names::kZoneDeleted, Severity::info, id, zone->taskId, "zone " + zone->name + " is gone", {{"name", zone->name}});
 }
 
+Task<void> ZoneService::sweep(std::string id) {
+  auto over = kj::newPromiseAndFulfiller<void>();
+  sweeping_.emplace(id, over.promise.fork());
+  try {
+    co_await destroy(id);
+  } catch (...) {
+    // destroy has told, and tries again.
+  }
+  sweeping_.erase(id);
+  over.fulfiller->fulfill();
+}
+
+kj::Promise<void> ZoneService::swept(const std::string& name) const {
+  kj::Vector<kj::Promise<void>> awaited;
+  for (auto& [id, over] : sweeping_) {
+    const auto zone = zones_.find(id);
+    if (name.empty() || (zone != zones_.end() && zone->second->name == name)) awaited.add(over.addBranch());
+  }
+  return kj::joinPromises(awaited.releaseAsArray());
+}
+
 std::optional<size_t> processesIn(const Zone& zone) {
   if (!zone.cgroup) return std::nullopt;
   const UniqueFd members(openat(zone.cgroup.get(), "cgroup.procs", O_RDONLY | O_CLOEXEC));
@@ -361,16 +402,15 @@ std::optional<size_t> processesIn(const Zone& zone) {
 }
 
 std::shared_ptr<Zone> ZoneService::find(const std::string& idOrName) const {
-  const auto it = zones_.find(idOrName);
-  if (it != zones_.end()) return it->second;
   for (const auto& [id, zone] : zones_)
-    if (zone->name == idOrName) return zone;
+    if ((id == idOrName || zone->name == idOrName) && sweeping_.count(id) == 0) return zone;
   throw Error("zone", Code::notFound, "no zone named '" + idOrName + "'", "see `rauha zone list`", idOrName);
 }
 
 std::vector<std::shared_ptr<Zone>> ZoneService::list() const {
   std::vector<std::shared_ptr<Zone>> out;
-  for (const auto& [id, zone] : zones_) out.push_back(zone);
+  for (const auto& [id, zone] : zones_)
+    if (sweeping_.count(id) == 0) out.push_back(zone);
   std::sort(out.begin(), out.end(), [](const auto& a, const auto& b) { return a->createdNs < b->createdNs; });
   return out;
 }

@@ -73,6 +73,10 @@ class ZoneService final : private kj::TaskSet::ErrorHandler {
   Task<std::shared_ptr<Zone>> create(ZoneRequest request);
   // Ends everything in the zone and removes it. Idempotent. On failure the zone stays as `failed` and can be deleted again.
   Task<void> destroy(std::string id);
+  // As destroy(), for a temporary zone whose processes have all ended: nobody need wait for the rest. From now on find() and list() do not
+  // know it, and who wants its name, or what it still holds, waits for it. A failure is told as an event and tried again; the zone is then
+  // known again, as failed. Never throws.
+  Task<void> sweep(std::string id);
   // By id or name; throws Error "zone" (notFound).
   std::shared_ptr<Zone> find(const std::string& idOrName) const;
   std::vector<std::shared_ptr<Zone>> list() const;
@@ -96,11 +100,15 @@ class ZoneService final : private kj::TaskSet::ErrorHandler {
   // Writes down what is armed by now, for the next daemon. A temporary zone has none.
   void recordPosture(const Zone& zone);
   bool busy() const noexcept { return !zones_.empty() || inFlight_ > 0; }
+  // There is one when the policy keeps the scratch on disk.
   std::string scratchDirectory(const std::string& zoneId) const { return stateDir_ + "/zones/" + zoneId; }
 
  private:
   void taskFailed(kj::Exception&& exception) override;
   Task<void> build(std::shared_ptr<Zone> zone, ZoneRequest& request, Undo& undo);
+  Task<plugin::ZoneHandle> makeBoundary(plugin::ZoneSpec spec);
+  // Resolves when no zone of this name is being swept; of no name: none at all of those that are now.
+  kj::Promise<void> swept(const std::string& name) const;
   Task<void> takeDown(std::string id);
   Task<void> adopt(store::ZoneRow row);
   Task<void> stopUnguarded(std::shared_ptr<Zone> zone);
@@ -129,6 +137,7 @@ class ZoneService final : private kj::TaskSet::ErrorHandler {
   // A boundary takes milliseconds; whoever needs this long is stuck, and waiting on would block the zone's queue for ever.
   int64_t callNs_ = 30'000'000'000;
   std::map<std::string, std::shared_ptr<Zone>> zones_;
+  mutable std::map<std::string, kj::ForkedPromise<void>> sweeping_;  // by id; resolves when it is over, however that went
   size_t inFlight_ = 0;
   std::set<std::string> tryingAgain_;
   kj::TaskSet watches_;

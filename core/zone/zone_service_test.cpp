@@ -15,11 +15,22 @@ TEST_F(ZoneServiceTest, CreateAndDestroy) {
   EXPECT_EQ(zone->state, ZoneState::ready);
   EXPECT_EQ(store_.zone("web")->state, "ready");
   EXPECT_EQ(zones_.find("web"), zone);
-  EXPECT_TRUE(std::filesystem::is_directory(zones_.scratchDirectory(zone->id)));
+  EXPECT_FALSE(std::filesystem::exists(zones_.scratchDirectory(zone->id))) << "its scratch is in memory";
   wait(zones_.destroy(zone->id));
   expectNothingLeft();
   EXPECT_THROW(zones_.find("web"), Error);
   wait(zones_.destroy(zone->id));  // idempotent
+}
+
+TEST_F(ZoneServiceTest, ScratchOnDiskHasADirectory) {
+  ZoneRequest request{
+      newId("zone"), "web", policy::parsePolicy("name = \"p\"\ntype = \"standard\"\n[filesystem]\nscratch = \"disk\"\n", "test"),
+      false,         "",    0,
+      false,         {}};
+  const auto zone = wait(zones_.create(std::move(request)));
+  EXPECT_TRUE(std::filesystem::is_directory(zones_.scratchDirectory(zone->id)));
+  wait(zones_.destroy(zone->id));
+  expectNothingLeft();
 }
 
 TEST_F(ZoneServiceTest, FailureOfTheBackendLeavesNothing) {

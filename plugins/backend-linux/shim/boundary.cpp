@@ -39,11 +39,11 @@ void awaitAnswer(int control) {
 
 }  // namespace
 
-UniqueFd buildBoundary(const BoundaryPlan& plan, const cgroup::ZoneGroups& groups, agent::Zone& zone) {
+Lifeline beginBoundary(const BoundaryPlan& plan, const cgroup::ZoneGroups& groups, agent::Zone& zone) {
   int pair[2];
   if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0) throwErrno(kClass, "make a socket pair");
   UniqueFd mine(pair[0]), its(pair[1]);
-  const UniqueFd empty =
+  UniqueFd empty =
       sys::newMount("tmpfs", {{"size", "4096"}, {"mode", "555"}},
                     MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC, "make an empty root for zone init");
   const agent::ZoneInitSpec spec{plan.hostname,    groups.v1TaskFds(),   empty.get(),       zone.ownNetwork,
@@ -55,15 +55,17 @@ UniqueFd buildBoundary(const BoundaryPlan& plan, const cgroup::ZoneGroups& group
   its.reset();
   if (zone.userNamespace) writeIdMaps(child.pid, zone.hostIdBase);
   writeAll(mine.get(), "m", "the control socket of zone init");
-  awaitAnswer(mine.get());
   zone.init = std::move(child.pidfd);
   zone.initPid = child.pid;
-  if (zone.userNamespace) {
-    const std::string path = "/proc/" + std::to_string(child.pid) + "/ns/user";
-    zone.userNamespaceFd.reset(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-    if (!zone.userNamespaceFd) throwErrno(kClass, "open " + path);
-  }
-  return mine;
+  return {std::move(mine), std::move(empty)};
+}
+
+void finishBoundary(const Lifeline& lifeline, agent::Zone& zone) {
+  awaitAnswer(lifeline.control.get());
+  if (!zone.userNamespace) return;
+  const std::string path = "/proc/" + std::to_string(zone.initPid) + "/ns/user";
+  zone.userNamespaceFd.reset(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!zone.userNamespaceFd) throwErrno(kClass, "open " + path);
 }
 
 }  // namespace rauha::shim

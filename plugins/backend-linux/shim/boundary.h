@@ -1,6 +1,6 @@
 #pragma once
 // Builds one zone's boundary out of a Boundary message: zone init in fresh namespaces, born in the zone's groups, with the id maps. The
-// namespaces are made together, so that they belong to the zone's user namespace. Everything dies when the returned object's control socket
+// namespaces are made together, so that they belong to the zone's user namespace. Everything dies when the Lifeline's control socket
 // closes.
 
 #include <schemas/boundary.capnp.h>
@@ -30,7 +30,14 @@ struct Decisions {
 // From the sealed memfd. Refuses what would weaken a zone in silence: no seccomp program with a user namespace, no v2 group.
 Decisions readBoundary(int fd);
 
-// Makes zone init and fills zone.init, initPid and userNamespaceFd. The returned socket keeps the zone alive. Single-threaded caller.
-UniqueFd buildBoundary(const BoundaryPlan& plan, const cgroup::ZoneGroups& groups, agent::Zone& zone);
+// What keeps the zone alive.
+struct Lifeline {
+  UniqueFd control;
+  UniqueFd emptyRoot;  // zone init's; letting go of it waits for the kernel, so it is kept until the end
+};
+// Makes zone init and fills zone.init and initPid. Single-threaded caller. On failure there may be processes in the groups.
+Lifeline beginBoundary(const BoundaryPlan& plan, const cgroup::ZoneGroups& groups, agent::Zone& zone);
+// Waits until zone init has become what it is, and fills zone.userNamespaceFd. What does not need it is done in between.
+void finishBoundary(const Lifeline& lifeline, agent::Zone& zone);
 
 }  // namespace rauha::shim

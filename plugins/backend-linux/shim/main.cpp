@@ -77,19 +77,22 @@ kj::Promise<void> terminated(kj::UnixEventPort& port) {
 
 [[noreturn]] void serve(rauha::shim::Decisions decisions) {
   rauha::cgroup::ZoneGroups groups(decisions.plan.groups);
-  rauha::UniqueFd lifeline;
-  try {
-    lifeline = rauha::shim::buildBoundary(decisions.plan, groups, decisions.zone);
-  } catch (...) {
-    groups.kill();  // what was born of it must not stay
-    throw;
-  }
+  // What was born of it must not stay. Should that fail, it dies with us, and the backend kills it as well.
+  rauha::Defer undo([&groups] {
+    try {
+      groups.kill();
+    } catch (const std::exception&) {
+    }
+  });
+  const auto lifeline = rauha::shim::beginBoundary(decisions.plan, groups, decisions.zone);
   kj::UnixEventPort::captureSignal(SIGTERM);
   auto io = kj::setupAsyncIo();
   auto server = kj::heap<rauha::agent::AgentServer>(rauha::agent::Loop{io.unixEventPort, io.provider->getTimer()}, decisions.zone, groups,
                                                     decisions.plan.agentVersion);
   auto& agent = *server;
   rauha::schema::Agent::Client client = kj::mv(server);
+  rauha::shim::finishBoundary(lifeline, decisions.zone);
+  undo.dismiss();
   // Both outlive the wait below: what a connection still has to say when the zone ends is said.
   kj::Promise<void> listening = kj::READY_NOW;
   if (!decisions.plan.socketPath.empty())

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/base/error.h"
+#include "core/store/checkpointer.h"
 #include "core/store/database.h"
 #include "core/store/instance_lock.h"
 #include "core/store/migrations.h"
@@ -82,6 +83,7 @@ struct Store::Impl {
                          "INSERT INTO counter (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = value + excluded.value",
                          "write a counter"};
 
+  Checkpointer checkpointer{db};
   TaskHistory history{db};
   Statement putState{db,
                      "INSERT INTO plugin_state (plugin, zone_id, bytes) SELECT ?, id, ? FROM zone WHERE id = ? "

@@ -3,9 +3,9 @@
 //
 // Owner: the daemon. Thread: the event loop's, but for the state of plugins, which their calls read and write from any; an operation is a
 // prepared statement and takes well under 0.1 ms (synchronous=NORMAL: a commit survives a killed daemon; the last ones before a power cut
-// may be lost, the file stays whole). One Store per directory on this machine, held by a lock file that names its owner. Errors:
-// rauha::Error of class "store": busy (another daemon), limit (disk full), corrupt, unsupported (schema of a newer rauhad), exists,
-// notFound, io. A failed operation has changed nothing, and the Store stays usable.
+// may be lost, the file stays whole; checkpoints have a thread of their own). One Store per directory on this machine, held by a lock file
+// that names its owner. Errors: rauha::Error of class "store": busy (another daemon), limit (disk full), corrupt, unsupported (schema of a
+// newer rauhad), exists, notFound, io. A failed operation has changed nothing, and the Store stays usable.
 
 #include <cstdint>
 #include <memory>

@@ -3,7 +3,7 @@
 import os
 import signal
 
-from support import procs
+from support import census, procs
 from support.instance import RAUHA
 from support.waiting import eventually, stays
 
@@ -74,6 +74,7 @@ def test_bad_configuration_is_named(fresh):
 def test_memory_does_not_grow_with_tasks(fresh):
     """Resident memory and descriptors of the daemon after many tasks are those after a few."""
     def facts():
+        assert not census.eventually_clean(fresh)
         pid = fresh.daemon_pid()
         status = dict(line.split(":", 1) for line in open(f"/proc/{pid}/status").read().splitlines())
         return int(status["VmRSS"].split()[0]), len(os.listdir(f"/proc/{pid}/fd")), int(status["Threads"])
@@ -83,7 +84,7 @@ def test_memory_does_not_grow_with_tasks(fresh):
             for task in [fresh.start_sandbox("true") for _ in range(5)]:
                 task.wait(60).task("succeeded", 0)
 
-    some(15)
+    some(60)  # threads are made when first needed: the store's not before its log is long enough
     memory, descriptors, threads = facts()
     some(40)
     after = facts()

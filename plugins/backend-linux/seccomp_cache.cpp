@@ -1,6 +1,5 @@
 #include <fcntl.h>
 #include <seccomp.h>
-#include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -9,7 +8,6 @@
 #include "core/base/digest.h"
 #include "core/base/error.h"
 #include "core/base/fd.h"
-#include "core/base/ids.h"
 #include "plugins/backend-linux/seccomp_lists.h"
 #include "plugins/backend-linux/seccomp_profile.h"
 
@@ -54,16 +52,17 @@ std::string load(const std::string& path) {
   return sha256(program) == text.substr(0, kDigestBytes) && program.size() % 8 == 0 ? program : std::string();
 }
 
+// Without a name until it is whole: a kill in the middle leaves nothing.
 void store(const std::string& directory, const std::string& name, const std::string& program) {
   std::filesystem::create_directories(directory);
   if (::chmod(directory.c_str(), 0700) != 0) throwErrno("backend", "chmod " + directory);
-  const std::string fresh = directory + "/" + newId("new");
-  Defer undo([&] { ::unlink(fresh.c_str()); });
-  UniqueFd fd(::open(fresh.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
-  if (!fd) throwErrno("backend", "make " + fresh);
-  writeAll(fd.get(), sha256(program) + "\n" + program, fresh);
-  if (::rename(fresh.c_str(), (directory + "/" + name).c_str()) != 0) throwErrno("backend", "rename " + fresh);
-  undo.dismiss();
+  const std::string path = directory + "/" + name;
+  UniqueFd fd(::open(directory.c_str(), O_WRONLY | O_TMPFILE | O_CLOEXEC, 0600));
+  if (!fd) throwErrno("backend", "make a file in " + directory);
+  writeAll(fd.get(), sha256(program) + "\n" + program, path);
+  ::unlink(path.c_str());  // what was not used
+  const std::string unnamed = "/proc/self/fd/" + std::to_string(fd.get());
+  if (::linkat(AT_FDCWD, unnamed.c_str(), AT_FDCWD, path.c_str(), AT_SYMLINK_FOLLOW) != 0) throwErrno("backend", "name " + path);
 }
 
 }  // namespace

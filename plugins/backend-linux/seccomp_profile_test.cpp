@@ -12,10 +12,12 @@
 #include <netinet/in.h>
 #include <sched.h>
 #include <seccomp.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -482,6 +484,28 @@ TEST(SeccompCacheTest, KeepsOnDiskAndDistrustsWhatDoesNotVerify) {
   EXPECT_EQ(SeccompCache(directory).filter(request), made);
   EXPECT_NE(SeccompCache(directory).filter({{}, {}, {}, false}), made);
   EXPECT_EQ(SeccompCache("/proc/nonexistent").filter(request), made);  // a disk that cannot be written costs nothing but time
+  std::filesystem::remove_all(root);
+}
+
+TEST(SeccompCacheTest, KillInTheMiddleOfWritingLeavesNothing) {
+  std::string name = (std::filesystem::temp_directory_path() / "rauha-filters-XXXXXX").string();
+  const std::filesystem::path root = ::mkdtemp(name.data());
+  const SeccompRequest request{{CAP_CHOWN}, {"ptrace"}, {}, false};
+  const pid_t writer = ::fork();
+  ASSERT_GE(writer, 0);
+  if (writer == 0) {
+    // The kernel ends the process in the write that passes the limit.
+    const rlimit noCore{0, 0}, someBytes{100, 100};
+    if (::signal(SIGXFSZ, SIG_DFL) == SIG_ERR || ::setrlimit(RLIMIT_CORE, &noCore) != 0 || ::setrlimit(RLIMIT_FSIZE, &someBytes) != 0)
+      ::_exit(1);
+    SeccompCache(root).filter(request);
+    ::_exit(2);
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(writer, &status, 0), writer);
+  ASSERT_TRUE(WIFSIGNALED(status)) << status;
+  EXPECT_EQ(WTERMSIG(status), SIGXFSZ);
+  EXPECT_TRUE(std::filesystem::is_empty(root)) << std::filesystem::directory_iterator(root)->path();
   std::filesystem::remove_all(root);
 }
 

@@ -17,6 +17,7 @@ constexpr size_t kHeader = 12;  // "DIRC", version, number of entries
 constexpr size_t kStat = 40;    // of an entry, before its object id; the mode is in it
 constexpr size_t kModeAt = 24;  // … here
 constexpr size_t kMostName = 4096;
+constexpr size_t kMostNames = 4 * kMostGitIndexBytes;  // bytes: version 4 has only the ends of its names in the file
 
 // What git makes again from the rest: trees, untracked files, the file system monitor, offsets for its threads.
 constexpr std::string_view kCaches[] = {"TREE", "UNTR", "FSMN", "EOIE", "IEOT"};
@@ -64,7 +65,8 @@ class Reading final {
     if ((out.flags & GitIndexEntry::kExtended) != 0) out.more = static_cast<uint16_t>(in_.number(2));
     if (!(version_ == 4 ? shortenedName() : paddedName(out.start)) || in_.bad()) return false;
     out.name = name_;
-    return !name_.empty() && name_.size() <= kMostName && visitor_.entry(out);
+    names_ += name_.size();
+    return !name_.empty() && name_.size() <= kMostName && names_ <= kMostNames && visitor_.entry(out);
   }
 
   bool shortenedName() {
@@ -97,6 +99,7 @@ class Reading final {
   const size_t idBytes_;
   GitIndexVisitor& visitor_;
   std::string name_;
+  size_t names_ = 0;  // bytes of all until now
   uint32_t version_ = 0;
 };
 

@@ -104,6 +104,20 @@ TEST(GitIndex, hostileBytes) {
   EXPECT_EQ(gitIndexEntries(endless), "");
 }
 
+// Version 4 writes of each name what differs from the one before it: some megabytes say gigabytes.
+TEST(GitIndex, namesThatAreLongerThanTheFileEnd) {
+  Index index;
+  index.version = 4;
+  const std::string common(3990, 'n');
+  const auto with = [&](int entries) {
+    index.entries.clear();
+    for (int i = 0; i < entries; ++i) index.entries.push_back({common + std::to_string(1'000'000 + i)});
+    return digest(index);
+  };
+  EXPECT_NE(with(60'000), "");
+  EXPECT_EQ(with(70'000), "");
+}
+
 TEST(GitIndex, ofAFile) {
   FILE* file = tmpfile();
   ASSERT_NE(file, nullptr);

@@ -15,7 +15,6 @@ namespace rauha::changes {
 namespace {
 
 constexpr size_t kMostName = 4096, kMostDepth = 512;
-constexpr size_t kMostNames = 4 * kMostGitIndexBytes;  // bytes: version 4 has only the ends of its names in the file
 constexpr uint32_t kDirectoryMode = 040000;
 
 struct Entry {
@@ -63,7 +62,6 @@ class Index final : private GitIndexVisitor {
   Index(std::string_view bytes, size_t idBytes) : bytes_(bytes), idBytes_(idBytes) {}
 
   bool entry(const GitIndexEntry& e) override {
-    if (names_.size() + e.name.size() > kMostNames) return false;
     const auto idAt = static_cast<size_t>(e.id.data() - bytes_.data());
     entries_.push_back(
         {static_cast<uint32_t>(names_.size()), static_cast<uint32_t>(e.name.size()), e.mode, e.flags, e.more, idAt, e.start});

@@ -185,9 +185,9 @@ class RauhaServer final : public schema::Rauha::Server {
     if (peer_.uid != 0 && peer_.uid != geteuid())
       writeOutcome(context.getResults().initOutcome(),
                    Error("daemon", Code::denied, "uid " + std::to_string(peer_.uid) + " may not stop the daemon", "ask root"));
-    else if (services_.tasks.running() > 0 && !force)
-      writeOutcome(context.getResults().initOutcome(), Error("daemon", Code::busy, std::to_string(services_.tasks.running()) + " tasks run",
-                                                             "wait for them, or add --force to cancel them"));
+    else if (const size_t tasks = services_.tasks.unfinished(); tasks > 0 && !force)
+      writeOutcome(context.getResults().initOutcome(),
+                   Error("daemon", Code::busy, std::to_string(tasks) + " tasks run", "wait for them, or add --force to cancel them"));
     else
       services_.requestShutdown("a client asked for it");
     return kj::READY_NOW;

@@ -49,8 +49,8 @@ int Checkpointer::committed(void* self, sqlite3* handle, const char*, int pages)
 Checkpointer::Who Checkpointer::decide(int pages) noexcept {
   const std::lock_guard lock(mutex_);
   if (pages < moved_) moved_ = 0;  // the log began anew
-  if (pages >= 2 * lengths_.most) return Who::committer;
   if (busy_) return Who::nobody;
+  if (pages >= 2 * lengths_.most) return Who::committer;
   if (pages < moved_ + lengths_.due) return pages >= lengths_.most ? Who::committer : Who::nobody;
   moved_ = pages;
   try {

@@ -309,6 +309,7 @@ void TaskRun::finish(std::optional<Error> failure) {
     }
     service_.keepHistorySoon();
   }
+  task_->finished_ = true;
   task_->pair_.fulfiller->fulfill(std::move(message));
 }
 

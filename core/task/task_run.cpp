@@ -547,9 +547,13 @@ Task<void> TaskRun::execute() {
     failure = currentError("task");
   }
   co_await cleanUp();
-  co_await collectChanges();
+  // Beside the collecting, which may take long, while others wait for what the zone holds; else not before the client has its result.
+  kj::Promise<void> swept = kj::READY_NOW;
+  const bool collecting = changes_.has_value();
+  if (sweep_ && collecting) swept = service_.zones_.sweep(zoneId_).promise().eagerlyEvaluate(nullptr);
   std::exception_ptr unwritten;
   try {
+    co_await collectChanges();
     finish(failure);
   } catch (...) {
     unwritten = std::current_exception();
@@ -560,7 +564,8 @@ Task<void> TaskRun::execute() {
   task_->request.imageSource.reset();
   task_->request.repo.reset();
   if (sweep_) {
-    co_await service_.zones_.sweep(zoneId_);
+    if (!collecting) swept = service_.zones_.sweep(zoneId_);
+    co_await kj::mv(swept);
     --service_.sweeping_;
   }
   if (unwritten) std::rethrow_exception(unwritten);

@@ -2,6 +2,8 @@
 
 #include <capnp/serialize.h>
 
+#include <algorithm>
+
 #include "core/base/clock.h"
 #include "core/base/error.h"
 #include "core/evidence/names.h"
@@ -77,6 +79,10 @@ std::shared_ptr<RunningTask> TaskService::run(TaskRequest request, std::string* 
                               zoneOfTask_.erase(id);
                             })));
   return task;
+}
+
+size_t TaskService::unfinished() const noexcept {
+  return static_cast<size_t>(std::count_if(running_.begin(), running_.end(), [](const auto& entry) { return !entry.second->finished_; }));
 }
 
 bool TaskService::usesZone(const std::string& zoneId) const {

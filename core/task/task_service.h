@@ -78,6 +78,7 @@ class RunningTask final {
   int signal_ = 0;
   std::string cancelReason_;
   bool cancelling_ = false;
+  bool finished_ = false;  // its result is out
 };
 
 class TaskService final : private kj::TaskSet::ErrorHandler {
@@ -100,7 +101,10 @@ class TaskService final : private kj::TaskSet::ErrorHandler {
   void setHistory(size_t tasks) noexcept { history_ = tasks; }
   // The largest result; what would be larger is shortened, and says so.
   void setResultLimit(size_t bytes) noexcept { resultLimit_ = bytes; }
+  // Also those that have their result, while what they leave is swept away.
   size_t running() const noexcept { return running_.size(); }
+  // Whose result is still to come.
+  size_t unfinished() const noexcept;
   bool usesZone(const std::string& zoneId) const;
   // Ends the image lease of a zone that a task left behind on purpose (keepZone). Idempotent.
   Task<void> releaseImage(std::string zoneId);

@@ -227,6 +227,7 @@ TEST_F(BehindTheAnswer, TheZoneGoesAndNobodySeesItAnyMore) {
   EXPECT_EQ(answerOf(*task), schema::TaskStatus::SUCCEEDED);
   EXPECT_EQ(backend_.zones().size(), 1u) << "the control: it is still there";
   EXPECT_EQ(tasks_.running(), 1u) << "who stops the daemon waits for it";
+  EXPECT_EQ(tasks_.unfinished(), 0u) << "and is not refused over it";
   EXPECT_TRUE(zones_.busy());
   EXPECT_TRUE(zones_.list().empty());
   EXPECT_ANY_THROW(zones_.find("web"));

@@ -206,19 +206,26 @@ Task<void> ZoneService::build(std::shared_ptr<Zone> zone, ZoneRequest& request, 
 
 Task<plugin::ZoneHandle> ZoneService::makeBoundary(plugin::ZoneSpec spec) {
   const bool othersGo = !sweeping_.empty();
+  std::optional<Error> full;
   try {
     auto building = workers_.runSerial(spec.id, [this, spec] { return backend_.createZone(callOptions(), spec); });
     plugin::ZoneHandle handle = co_await kj::mv(building);
     co_return kj::mv(handle);
   } catch (const Error& e) {
-    if (e.code() != Code::limit || !othersGo) throw;
+    if (e.code() != Code::limit || (!othersGo && sweeping_.empty())) throw;
+    full = e;
   }
   // What those hold that have ended, host ids above all, is free in a moment.
   auto free = swept({});
   co_await kj::mv(free);
-  auto again = workers_.runSerial(spec.id, [this, spec] { return backend_.createZone(callOptions(), spec); });
-  plugin::ZoneHandle handle = co_await kj::mv(again);
-  co_return kj::mv(handle);
+  try {
+    auto again = workers_.runSerial(spec.id, [this, spec] { return backend_.createZone(callOptions(), spec); });
+    plugin::ZoneHandle handle = co_await kj::mv(again);
+    co_return kj::mv(handle);
+  } catch (const Error& e) {
+    if (e.code() != Code::exists) throw;
+  }
+  throw *full;  // what the first attempt left is in the way, and why it was given up says more
 }
 
 Task<std::shared_ptr<Zone>> ZoneService::create(ZoneRequest request) {

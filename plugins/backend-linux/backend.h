@@ -43,9 +43,9 @@ class LinuxBackend final {
   ~LinuxBackend();
 
   void probe(sdk::Call& call, const rauha_layer_sink& sink);
-  rauha_zone_handle createZone(sdk::Call& call, const rauha_zone_spec& spec, const rauha_layer_sink& sink);
+  rauha_zone_handle createZone(sdk::Call& call, const rauha_zone_spec& raw, const rauha_layer_sink& sink);
   rauha_zone_handle connectZone(sdk::Call& call, std::string_view zoneId);
-  void updateZone(sdk::Call& call, const rauha_zone_spec& spec);
+  void updateZone(sdk::Call& call, const rauha_zone_spec& raw);
   void destroyZone(sdk::Call& call, std::string_view zoneId);
   void checkZone(sdk::Call& call, std::string_view zoneId);
   void reconcile(sdk::Call& call, const std::vector<std::string_view>& zones, const rauha_finding_sink& sink);

@@ -89,12 +89,13 @@ int idMapped(const char* directory, uint32_t base) {
     const pid_t pid = ::fork();
     if (pid < 0) return errno;
     if (pid == 0) {
-      char c = static_cast<char>(::unshare(CLONE_NEWUSER) == 0 ? 0 : errno);
+      auto c = static_cast<unsigned char>(::unshare(CLONE_NEWUSER) == 0 ? 0 : errno);
       ::close(hold[1]);
       if (::write(ready[1], &c, 1) != 1) ::_exit(1);
       ::_exit(::read(hold[0], &c, 1) == 0 ? 0 : 1);  // until the parent is gone
     }
-    char answer = 0, path[64];
+    unsigned char answer = 0;
+    char path[64];
     if (::read(ready[0], &answer, 1) != 1) return EIO;
     int error = answer;
     ::snprintf(path, sizeof path, "/proc/%d/uid_map", pid);

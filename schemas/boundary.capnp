@@ -2,7 +2,7 @@
 # What backend-linux hands to the shim that it starts: the finished decisions about one zone's boundary.
 # Private between the two; both are built from one tree. Serialized (unpacked); the shim, started before all is known, reads it from a socket, its descriptor 3.
 # Descriptor 4 of the shim is its end of the agent protocol's socket; descriptor 5 a pipe on which it writes one Outcome message
-# when the boundary stands (or failed), then closes it.
+# when the boundary stands (or failed), and one more for a second Boundary message if there is to be one, then closes it.
 
 using Cxx = import "/capnp/c++.capnp";
 using Policy = import "policy.capnp";
@@ -31,4 +31,6 @@ struct Boundary {
   agentVersion @14 :Text;
   memoryBytes @15 :UInt64;        # for telling an out-of-memory end from other kills on v1
   instance @16 :Text;             # name of the Rauha instance, part of kernel object names
+  prepared @17 :Bool;             # build it and report; then comes a second message, the same but for this, the fields of the policy
+                                  # (seccompProgram, seccompNoSuid, capabilities, openFiles, coreBytes, memoryBytes) and a second report
 }

@@ -94,8 +94,7 @@ def make_instance():
     made = []
 
     def make(toml=""):
-        instance = Instance()
-        (instance.root / "rauha.toml").write_text(toml)
+        instance = Instance(config=toml)
         made.append(instance)
         return instance
     yield make

@@ -20,7 +20,7 @@ inline constexpr size_t kMostGitIndexBytes = 64 << 20;
 struct GitIndexEntry {
   static constexpr uint16_t kAssumeValid = 0x8000, kExtended = 0x4000, kStage = 0x3000;  // of flags
   static constexpr uint16_t kIntentToAdd = 0x2000;                                       // of more
-  std::string_view name;  // not empty, 4096 bytes at most; 256 MiB in all
+  std::string_view name;                                                                 // not empty, 4096 bytes at most; 256 MiB in all
   std::string_view id;                                                                   // bytes, not digits
   uint32_t mode = 0;
   uint16_t flags = 0;  // with the length of the name in its lower bits

@@ -71,11 +71,13 @@ class Reader {
     out = static_cast<uint32_t>(*value);
   }
   void daemon(const toml::table& t) {
-    refuseUnknown(t, {"socket_group", "idle_exit", "workers", "task_history"}, "daemon.");
+    refuseUnknown(t, {"socket_group", "idle_exit", "workers", "task_history", "prepared_zones", "prepared_idle"}, "daemon.");
     text(t, "socket_group", "daemon.", config_.socketGroup);
     number(t, "workers", "daemon.", 1, 64, config_.workers);
     number(t, "task_history", "daemon.", 1, 1'000'000, config_.taskHistory);
     duration(t, "idle_exit", "daemon.", config_.idleExitMs);
+    number(t, "prepared_zones", "daemon.", 0, 64, config_.preparedZones);
+    duration(t, "prepared_idle", "daemon.", config_.preparedIdleMs);
   }
   void duration(const toml::table& t, const char* key, const std::string& prefix, uint64_t& out) const {
     std::string value;

@@ -2,6 +2,7 @@
 // rauha.toml: what an operator decides about the daemon. Absent file: the defaults. Unknown keys are refused with file, line and key.
 //
 //   [daemon]   socket_group = "rauha"   idle_exit = "60s" (on demand only)   workers = 4   task_history = 1000
+//              prepared_zones = 1   prepared_idle = "30s"
 //   [plugins]  backend = "backend-linux"   images = "image-oci"   enforcer = "none"   network = "none"
 //              call_timeout = "30s"   overrun_after = "5s"   abandon_after = "30s" (of a plugin's call, beyond its deadline)
 //              directories = ["/usr/lib/rauha/plugins"]   allow_unsafe_directories = false
@@ -41,6 +42,8 @@ struct Config {
   uint64_t idleExitMs = 60'000;
   uint32_t workers = 4;
   uint32_t taskHistory = 1000;
+  uint32_t preparedZones = 1;        // boundaries that wait for a task; 0: each is made when it is needed
+  uint64_t preparedIdleMs = 30'000;  // without tasks for so long, none waits
   std::string backend = "backend-linux";
   std::vector<std::string> images{"image-oci"};
   std::string enforcer = "none";

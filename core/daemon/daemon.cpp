@@ -106,6 +106,7 @@ Daemon::Daemon(kj::AsyncIoContext& io, const Instance& instance, const Config& c
           }),
       stop_(kj::newPromiseAndFulfiller<void>()) {
   zones_.setCallTimeout(static_cast<int64_t>(config.callTimeoutMs) * 1'000'000);
+  zones_.setPool({config.preparedZones, static_cast<int64_t>(config.preparedIdleMs) * 1'000'000});
   tasks_.setHistory(config.taskHistory);
   showPlugins();
   for (const auto& record : registry_->records()) {
@@ -258,7 +259,9 @@ Task<void> Daemon::serve(UniqueFd socket, bool socketIsOurs) {
   listener_.stop();
   if (socketIsOurs) unlink((instance_.runtimeDir + "/" + instance_.socketName).c_str());
   // Tasks end and clean up while their clients can still be told; kept zones live on in their shims.
+  auto poolClosed = zones_.closePool();  // nothing more is made ahead for those that end now
   co_await tasks_.drain();
+  co_await kj::mv(poolClosed);
   co_await changes_.drain().exclusiveJoin(io_.provider->getTimer().afterDelay(kRemovalPatience));
   // One turn for the replies of what was just finished.
   co_await io_.provider->getTimer().afterDelay(50 * kj::MILLISECONDS);

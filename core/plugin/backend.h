@@ -11,6 +11,7 @@
 #include <string_view>
 #include <vector>
 
+#include "core/base/error.h"
 #include "core/base/fd.h"
 #include "core/plugin/call.h"
 
@@ -70,6 +71,11 @@ class Backend {
   virtual std::vector<Layer> probe(const CallOptions& options) = 0;
   // exists: the zone is there already. After any other failure nothing of the zone is left.
   virtual ZoneHandle createZone(const CallOptions& options, const ZoneSpec& spec) = 0;
+  // Makes as much of a zone as is known before its records are; createZone() of the same id finishes it. Throws unsupported when the
+  // backend has no such thing.
+  virtual void prepareZone(const CallOptions&, const ZoneSpec&) {
+    throw Error("backend", Code::unsupported, name() + " prepares no zones");
+  }
   // A new connection to a zone's shim; notFound when it is gone.
   virtual ZoneHandle connectZone(const CallOptions& options, std::string_view zoneId) = 0;
   // Limits of a living zone; unsupported, naming the record, for what cannot change.

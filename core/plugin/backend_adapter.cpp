@@ -90,10 +90,10 @@ class FindingSink final {
 // A zone spec in C, borrowed from the C++ one.
 class SpecView final {
  public:
-  explicit SpecView(const ZoneSpec& spec) {
+  explicit SpecView(const ZoneSpec& spec, uint32_t flags = 0) {
     for (const auto& r : spec.records) records_.push_back({sizeof(rauha_record), RAUHA_RECORD_CRITICAL, r.tag, 0, r.number, toStr(r.text)});
     raw_.struct_size = sizeof raw_;
-    raw_.flags = (spec.ephemeral ? RAUHA_ZONE_EPHEMERAL : 0u) | (spec.usernsHost ? RAUHA_ZONE_USERNS_HOST : 0u);
+    raw_.flags = flags | (spec.ephemeral ? RAUHA_ZONE_EPHEMERAL : 0u) | (spec.usernsHost ? RAUHA_ZONE_USERNS_HOST : 0u);
     raw_.network = network(spec.network);
     raw_.zone_id = toStr(spec.id);
     raw_.hostname = toStr(spec.hostname);
@@ -203,6 +203,29 @@ class PluginBackend final : public Backend {
     ZoneHandle out = receive(call, status, raw, spec.usernsHost, &spec.id);
     out.layers = std::move(sink.layers);
     return out;
+  }
+
+  void prepareZone(const CallOptions& options, const ZoneSpec& spec) override {
+    PluginCall call(plugin_->host(), options, "backend", "zone_create");
+    LayerSink sink(call);
+    const SpecView view(spec, RAUHA_ZONE_PREPARE);
+    rauha_zone_handle raw = emptyHandle();
+    const rauha_status status = call.run(table_.zone_create, plugin_->instance(), call.raw(), view.raw(), sink.raw(), &raw);
+    if (status == RAUHA_OK && (raw.agent_fd_take != -1 || raw.cgroup_fd_take != -1)) {
+      call.fault(Error("plugin", Code::internal, "returned OK and descriptors of a zone that was to be prepared"));
+      try {
+        if (raw.agent_fd_take != -1) takeSocket(raw.agent_fd_take);
+        if (raw.cgroup_fd_take != -1) takeDirectory(raw.cgroup_fd_take);
+      } catch (const Error&) {
+        // None of ours, then.
+      }
+    }
+    try {
+      call.finish(status);
+    } catch (const Error&) {
+      if (status == RAUHA_OK) undoZone(spec.id);
+      throw;
+    }
   }
 
   ZoneHandle connectZone(const CallOptions& options, std::string_view zoneId) override {

@@ -4,9 +4,9 @@
 // That waits for the disk, every few dozen tasks for longer than a task takes, and SQLite does it within a commit: on the event loop's
 // thread everybody waited with it. Here it is a second connection that waits. What is committed meanwhile stays in the log, which begins
 // anew only when all of it was moved: should commits never pause, who commits moves the little that is left right after such a checkpoint,
-// and all of it when the thread cannot do its work. Never both at once: where a checkpoint begins while another one's end lets the log begin
-// anew, SQLite before 3.51.3 can lose pages (sqlite.org/wal.html, "the WAL-reset bug"). A checkpoint that fails (disk full, no memory) has lost nothing, and is tried again as
-// the log grows on. Owner: the Store, while its connection lives.
+// and all of it when the thread cannot do its work. Never both at once: where a checkpoint begins while another one's end lets the log
+// begin anew, SQLite before 3.51.3 can lose pages (sqlite.org/wal.html, "the WAL-reset bug"). A checkpoint that fails (disk full, no
+// memory) has lost nothing, and is tried again as the log grows on. Owner: the Store, while its connection lives.
 
 #include <condition_variable>
 #include <mutex>

@@ -33,10 +33,20 @@ constexpr const char* kOfRepository = "repository: ";
 constexpr size_t kMostSweeping = 8;
 constexpr int64_t kImageDeadlineNs = 3600LL * 1'000'000'000;
 
+// A zone with a name, or one that is kept, is another one from the first step on.
+ZonePool::Id idFor(ZoneService& zones, const TaskRequest& request) {
+  return zones.takeId(request.zoneName.empty() && !request.keepZone && !request.refusal);
+}
+
 }  // namespace
 
 TaskRun::TaskRun(TaskService& service, std::shared_ptr<RunningTask> task)
-    : service_(service), task_(std::move(task)), zoneId_(newId("zone")), createdNs_(realNs()), lastStageNs_(monotonicNs()) {}
+    : service_(service),
+      task_(std::move(task)),
+      boundary_(idFor(service.zones_, task_->request)),
+      zoneId_(boundary_.text()),
+      createdNs_(realNs()),
+      lastStageNs_(monotonicNs()) {}
 
 void TaskRun::stage(const char* name) {
   const int64_t now = monotonicNs();
@@ -173,6 +183,7 @@ Task<void> TaskRun::prepare() {
   try {
     auto creating = service_.zones_.create(std::move(zoneRequest));
     zone_ = co_await kj::mv(creating);
+    boundary_.used();
     stage("zone");
   } catch (...) {
     failure = currentError("zone");
@@ -478,10 +489,15 @@ Task<bool> TaskRun::endProcesses() {
   const bool inMemory = policy_->get().getFilesystem().getScratch() == schema::ScratchKind::MEMORY;
   const bool plain = started_ && end_ == End::exited && exit_ != nullptr && inMemory && !service_.zones_.enforcement().configured();
   if (!plain || zone_->agent == nullptr || service_.sweeping_ >= kMostSweeping) co_return false;
+  bool gone = false;
   ++service_.sweeping_;
-  auto told = agent().shutdownRequest().send().ignoreResult().then([] { return true; }, [](kj::Exception&&) { return false; });
-  auto inTime = told.exclusiveJoin(service_.timer_.afterDelay(kShimPatience).then([] { return false; }));
-  const bool gone = co_await kj::mv(inTime);
+  try {
+    auto told = agent().shutdownRequest().send().ignoreResult().then([] { return true; }, [](kj::Exception&&) { return false; });
+    auto inTime = told.exclusiveJoin(service_.timer_.afterDelay(kShimPatience).then([] { return false; }));
+    gone = co_await kj::mv(inTime);
+  } catch (...) {
+    // It could not be asked: the zone is ended from outside.
+  }
   if (!gone) --service_.sweeping_;
   co_return gone;
 }

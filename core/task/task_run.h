@@ -68,7 +68,8 @@ class TaskRun final {
 
   TaskService& service_;
   std::shared_ptr<RunningTask> task_;
-  std::string zoneId_;
+  ZonePool::Id boundary_;
+  const std::string zoneId_;
   std::optional<policy::Policy> policy_;
   std::optional<plugin::ResolvedImage> image_;
   image::Config imageConfig_;

@@ -3,6 +3,7 @@
 #include <capnp/serialize.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "core/base/clock.h"
 #include "core/base/error.h"
@@ -63,6 +64,7 @@ TaskService::TaskService(kj::Timer& timer, WorkerPool& workers, WorkerPool& imag
       later_(*this) {}
 
 std::shared_ptr<RunningTask> TaskService::run(TaskRequest request, std::string* zoneId) {
+  closeStrays();
   auto task = std::make_shared<RunningTask>(std::move(request));
   running_[task->request.id] = task;
   auto run = std::make_unique<TaskRun>(*this, task);
@@ -70,8 +72,12 @@ std::shared_ptr<RunningTask> TaskService::run(TaskRequest request, std::string* 
   if (zoneId != nullptr) *zoneId = run->zoneId();
   // Whatever kept the task from writing its result: who waits for it is told, and the record is closed.
   auto promise = run->execute().promise().catch_([this, task, zone = run->zoneId()](kj::Exception&& e) {
+    try {
+      closeLater(task->request.id, zone);
+    } catch (...) {
+      strays_ = true;
+    }
     task->pair_.fulfiller->reject(kj::cp(e));
-    closeLater(task->request.id, zone);
     taskFailed(kj::mv(e));
   });
   tasks_.add(promise.attach(kj::mv(run), kj::defer([this, id = task->request.id] {
@@ -115,27 +121,47 @@ Task<void> TaskService::keepReleasing(std::string zoneId) {
 bool TaskService::finishLater(const std::string& taskId, const std::string& status, int64_t finishedNs, std::string_view result) {
   if (result.size() > kMostWaitingBytes - waitingBytes_) return false;
   waitingBytes_ += result.size();
+  waiting_.insert(taskId);
   later_.add(keepTrying([this, taskId, status, finishedNs, result = std::string(result)] {
                store_.finishTask(taskId, status, finishedNs, result);
              })
                  .promise()
-                 .attach(kj::defer([this, bytes = result.size()] { waitingBytes_ -= bytes; })));
+                 .attach(kj::defer([this, taskId, bytes = result.size()] {
+                   waitingBytes_ -= bytes;
+                   waiting_.erase(taskId);
+                 })));
   return true;
 }
 
 Task<void> TaskService::keepTrying(std::function<void()> write) {
   constexpr int kTries = 12;  // some twenty minutes; after that the next start closes the record
-  for (int i = 0; i < kTries; ++i) {
-    auto waiting = timer_.afterDelay((250LL << i) * kj::MILLISECONDS);
-    co_await kj::mv(waiting);
-    bool done = false;
-    try {
-      write();
-      done = true;
-    } catch (...) {
-      // What was in the way still is.
+  bool done = false;
+  try {
+    for (int i = 0; i < kTries && !done; ++i) {
+      auto waiting = timer_.afterDelay((250LL << i) * kj::MILLISECONDS);
+      co_await kj::mv(waiting);
+      try {
+        write();
+        done = true;
+      } catch (...) {
+        // What was in the way still is.
+      }
     }
-    if (done) co_return;
+  } catch (...) {
+    // There is not even the memory to wait.
+  }
+  if (!done) strays_ = true;
+}
+
+// Where memory was so short that closing them could not be put off, the next task's start does it.
+void TaskService::closeStrays() noexcept {
+  if (!std::exchange(strays_, false)) return;
+  try {
+    for (const auto& row : store_.openTasks())
+      if (running_.count(row.id) == 0 && waiting_.count(row.id) == 0)
+        close(row.id, row.zoneId, "the result of task " + row.id + " could not be written");
+  } catch (...) {
+    strays_ = true;
   }
 }
 

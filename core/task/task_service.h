@@ -131,9 +131,11 @@ class TaskService final : private kj::TaskSet::ErrorHandler {
   WorkerPool collectors_{2, 4096};
   ClientFiles clientFiles_;
   static constexpr size_t kMostWaitingBytes = 64u << 20;
-  size_t sweeping_ = 0;       // zones whose tasks do not wait for them
-  size_t waitingBytes_ = 0;   // of results that the store did not take yet
-  size_t finishedSince_ = 0;  // the history was last applied
+  size_t sweeping_ = 0;            // zones whose tasks do not wait for them
+  bool strays_ = false;            // a record may be open whose task is over
+  std::set<std::string> waiting_;  // tasks whose results the store did not take yet
+  size_t waitingBytes_ = 0;        // of results that the store did not take yet
+  size_t finishedSince_ = 0;       // the history was last applied
   size_t history_ = 0, resultLimit_ = rpc::kMostResultBytes;
   std::map<std::string, std::shared_ptr<RunningTask>> running_;
   std::map<std::string, std::string> zoneOfTask_;
@@ -142,6 +144,7 @@ class TaskService final : private kj::TaskSet::ErrorHandler {
   // the next start closes the record, as it does with what the store never took.
   bool finishLater(const std::string& taskId, const std::string& status, int64_t finishedNs, std::string_view result);
   Task<void> keepTrying(std::function<void()> write);
+  void closeStrays() noexcept;
   // A task that came to no result.
   void close(const std::string& taskId, const std::string& zoneId, const std::string& why);
   void closeLater(const std::string& taskId, const std::string& zoneId);

@@ -175,12 +175,14 @@ class FakeBackend final : public plugin::Backend {
   size_t room = SIZE_MAX;      // so many zones at once
   // While it is held, destroyZone does not return.
   std::shared_timed_mutex destroyGate;
+  bool preparing = false;        // knows how
+  std::timed_mutex prepareGate;  // as destroyGate, for prepareZone
 
   const std::string& name() const noexcept override { return name_; }
   std::vector<plugin::Layer> probe(const plugin::CallOptions&) override { return {}; }
   plugin::ZoneHandle createZone(const plugin::CallOptions&, const plugin::ZoneSpec& spec) override {
     failIf("createZone");
-    if (zones().size() >= room) throw Error("backend", Code::limit, "there is no room for one more zone");
+    if (zones().size() - zones().count(spec.id) >= room) throw Error("backend", Code::limit, "there is no room for one more zone");
     plugin::ZoneHandle handle;
     handle.agent = serve(spec.id);
     handle.shimPid = 4321;
@@ -193,6 +195,18 @@ class FakeBackend final : public plugin::Backend {
     zones_.insert(spec.id);
     specs_.push_back(spec);
     return handle;
+  }
+  void prepareZone(const plugin::CallOptions& options, const plugin::ZoneSpec& spec) override {
+    {
+      const std::lock_guard lock(mutex_);
+      ++prepareCalls_;
+    }
+    if (!preparing) return Backend::prepareZone(options, spec);
+    failIf("prepareZone");
+    const Inside inside(*this, spec.id);
+    const std::lock_guard open(prepareGate);
+    const std::lock_guard lock(mutex_);
+    zones_.insert(spec.id);
   }
   plugin::ZoneHandle connectZone(const plugin::CallOptions&, std::string_view id) override {
     failIf("connectZone");
@@ -233,6 +247,10 @@ class FakeBackend final : public plugin::Backend {
   std::vector<std::string> kept() const {
     std::lock_guard lock(mutex_);
     return kept_;
+  }
+  size_t prepareCalls() const {
+    std::lock_guard lock(mutex_);
+    return prepareCalls_;
   }
   // Two calls about one zone at once: the contract says never.
   bool overlapped() const {
@@ -287,6 +305,7 @@ class FakeBackend final : public plugin::Backend {
   std::vector<plugin::ZoneSpec> specs_;
   std::vector<std::string> kept_;
   std::set<std::string> inside_;
+  size_t prepareCalls_ = 0;
   bool overlapped_ = false;
   std::map<std::string, std::unique_ptr<Server>> servers_;
 };

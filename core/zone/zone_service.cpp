@@ -60,6 +60,9 @@ ZoneService::ZoneService(kj::LowLevelAsyncIoProvider& io, WorkerPool& workers, p
       events_(events),
       stateDir_(std::move(stateDir)),
       enforcement_(workers, enforcer),
+      pool_(
+          io.getTimer(), workers, backend, [this] { return callOptions(); },
+          [this](const std::string& what, const std::string& reason) { emitFailed("", "", what, reason); }),
       watches_(*this) {}
 
 plugin::CallOptions ZoneService::callOptions() const {
@@ -205,17 +208,19 @@ Task<void> ZoneService::build(std::shared_ptr<Zone> zone, ZoneRequest& request, 
 }
 
 Task<plugin::ZoneHandle> ZoneService::makeBoundary(plugin::ZoneSpec spec) {
-  const bool othersGo = !sweeping_.empty();
+  const bool othersGo = !sweeping_.empty() || pool_.holds();
   std::optional<Error> full;
   try {
     auto building = workers_.runSerial(spec.id, [this, spec] { return backend_.createZone(callOptions(), spec); });
     plugin::ZoneHandle handle = co_await kj::mv(building);
     co_return kj::mv(handle);
   } catch (const Error& e) {
-    if (e.code() != Code::limit || (!othersGo && sweeping_.empty())) throw;
+    if (e.code() != Code::limit || (!othersGo && sweeping_.empty() && !pool_.holds())) throw;
     full = e;
   }
-  // What those hold that have ended, host ids above all, is free in a moment.
+  // What those hold that have ended or not begun, host ids above all, is free in a moment.
+  auto spare = pool_.empty();
+  co_await kj::mv(spare);
   auto free = swept({});
   co_await kj::mv(free);
   try {
@@ -375,12 +380,14 @@ Task<void> ZoneService::destroy(std::string id) {
     throw *failure;
   }
   zones_.erase(id);
+  pool_.nudge();
   emit(names::kZoneDeleted, Severity::info, id, zone->taskId, "zone " + zone->name + " is gone", {{"name", zone->name}});
 }
 
 Task<void> ZoneService::sweep(std::string id) {
   auto over = kj::newPromiseAndFulfiller<void>();
   sweeping_.emplace(id, over.promise.fork());
+  pool_.nudge();
   try {
     co_await destroy(id);
   } catch (...) {

@@ -24,6 +24,7 @@
 #include "core/zone/enforcement.h"
 #include "core/zone/posture.h"
 #include "core/zone/undo.h"
+#include "core/zone/zone_pool.h"
 
 namespace rauha {
 
@@ -77,6 +78,12 @@ class ZoneService final : private kj::TaskSet::ErrorHandler {
   // know it, and who wants its name, or what it still holds, waits for it. A failure is told as an event and tried again; the zone is then
   // known again, as failed. Never throws.
   Task<void> sweep(std::string id);
+  // For a task's zone. A boundary may wait under it if the zone is temporary and has no name of its own.
+  ZonePool::Id takeId(bool likely) { return likely ? pool_.take() : pool_.fresh(); }
+  void setPool(ZonePool::Settings settings) noexcept { pool_.set(settings); }
+  size_t prepared() const noexcept { return pool_.waiting(); }
+  // Nothing waits for a task any more, nor will.
+  kj::Promise<void> closePool() { return pool_.close(); }
   // By id or name; throws Error "zone" (notFound).
   std::shared_ptr<Zone> find(const std::string& idOrName) const;
   std::vector<std::shared_ptr<Zone>> list() const;
@@ -140,6 +147,7 @@ class ZoneService final : private kj::TaskSet::ErrorHandler {
   mutable std::map<std::string, kj::ForkedPromise<void>> sweeping_;  // by id; resolves when it is over, however that went
   size_t inFlight_ = 0;
   std::set<std::string> tryingAgain_;
+  ZonePool pool_;
   kj::TaskSet watches_;
 };
 

@@ -2,6 +2,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -27,6 +28,9 @@ constexpr int64_t kCreateNs = 30 * kSecond;  // when the host sets no deadline
 constexpr int64_t kDestroyNs = 20 * kSecond;
 constexpr int64_t kUndoNs = 10 * kSecond;  // undoing is not cut short by the caller's deadline
 constexpr size_t kDiagnosticsBytes = 300;
+// What zone init and its namespaces may be charged with while they wait, some times over. A limit below what is used v1 refuses, and v2
+// ends zone init for it: who wants one this low gets a zone that had it from the start.
+constexpr uint64_t kMostUsed = 16 << 20;
 
 int64_t deadlineOf(const sdk::Call& call, int64_t otherwiseNs) {
   return call.deadlineNs() != 0 ? call.deadlineNs() : monotonicNs() + otherwiseNs;
@@ -109,7 +113,10 @@ LinuxBackend::LinuxBackend(sdk::Host host, std::string_view config, Overrides ov
       filters_(stateDir_ + "/plugins/backend-linux/seccomp"),
       ioDevice_(cgroup::blockDeviceOf(stateDir_)) {}
 
-LinuxBackend::~LinuxBackend() { groups_.removeBase(); }
+LinuxBackend::~LinuxBackend() {
+  for (auto& [id, b] : prepared_) unmake(*b);
+  groups_.removeBase();
+}
 
 void LinuxBackend::step(std::string_view name) const {
   if (overrides_.afterStep) overrides_.afterStep(name);
@@ -147,9 +154,14 @@ void LinuxBackend::makeGroups(Building& b) {
     groups_.kill(id);
     groups_.remove(id, monotonicNs() + kUndoNs);
   });
-  b.layers.push_back(groups_.limitMemory(id, b.spec.limits));
   if (b.spec.hostUserNamespace) groups_.limitDevices(id, deviceRules(b.spec));
   step("groups");
+}
+
+// Before any process, where there is the choice: v1 refuses a limit below what is used.
+void LinuxBackend::limitMemory(Building& b) {
+  b.layers.push_back(groups_.limitMemory(b.spec.zoneId, b.spec.limits));
+  step("memory");
 }
 
 void LinuxBackend::compileFilters(Building& b) {
@@ -192,10 +204,11 @@ void LinuxBackend::sendBoundaryOf(sdk::Call& call, Building& b) {
   // From here on it may have processes in the groups: those and it end before the groups are removed.
   b.undo.emplace_back("processes", [this, id, &b] {
     groups_.kill(id);
+    b.shim.boundary.reset();  // one that was prepared waits for it, and for nothing else
     endShim(b.shim.pidfd.get(), b.shim.identity.pid, monotonicNs() + kUndoNs);
   });
   sendBoundary(b.shim.boundary.get(), b.spec, parts);
-  b.shim.boundary.reset();
+  if (!b.spec.prepare) b.shim.boundary.reset();
   step("boundary");
 }
 
@@ -222,29 +235,91 @@ void LinuxBackend::addGroup(rauha_zone_handle& out, const std::string& zoneId) c
   out.cgroup_fd_take = fd;
 }
 
-rauha_zone_handle LinuxBackend::createZone(sdk::Call& call, const rauha_zone_spec& raw, const rauha_layer_sink& sink) {
-  Building b;
-  b.spec = readZoneSpec(raw);
-  Defer undo([&] {
-    for (auto it = b.undo.rbegin(); it != b.undo.rend(); ++it) {
-      try {
-        it->second();
-      } catch (const std::exception& e) {
-        host_.log(RAUHA_LOG_ERROR, "undo of " + it->first + " of zone " + b.spec.zoneId + ": " + e.what());
-      }
+void LinuxBackend::unmake(Building& b) noexcept {
+  for (auto it = b.undo.rbegin(); it != b.undo.rend(); ++it) {
+    try {
+      it->second();
+    } catch (const std::exception& e) {
+      host_.log(RAUHA_LOG_ERROR, "undo of " + it->first + " of zone " + b.spec.zoneId + ": " + e.what());
     }
-  });
+  }
+}
+
+// What no policy has a say in.
+void LinuxBackend::makeSurroundings(Building& b) {
   makeDirectory(b);
   startShimOf(b);
   takeIds(b);
   makeGroups(b);
+}
+
+void LinuxBackend::awaitBoundary(sdk::Call& call, Building& b) const {
+  awaitOutcome(b.shim, {call.cancelFd(), deadlineOf(call, kCreateNs)}, [&] { return lastWords(b.diagnostics.get()); });
+  step("outcome");
+}
+
+rauha_zone_handle LinuxBackend::prepareZone(sdk::Call& call, std::unique_ptr<Building> b) {
+  Defer undo([&] { unmake(*b); });
+  makeSurroundings(*b);
+  sendBoundaryOf(call, *b);
+  record(*b);
+  awaitBoundary(call, *b);
+  const std::lock_guard held(mutex_);
+  prepared_.emplace(b->spec.zoneId, nullptr).first->second = std::move(b);
+  undo.dismiss();
+  rauha_zone_handle none{};
+  none.agent_fd_take = none.cgroup_fd_take = -1;
+  return none;
+}
+
+// What was prepared under this id, as far as it has become what is wanted now; what has not is removed.
+std::unique_ptr<LinuxBackend::Building> LinuxBackend::takePrepared(const ZoneSpec& spec) {
+  std::unique_ptr<Building> b;
+  {
+    const std::lock_guard held(mutex_);
+    const auto it = prepared_.find(spec.zoneId);
+    if (it == prepared_.end()) return nullptr;
+    b = std::move(it->second);
+    prepared_.erase(it);
+  }
+  pollfd ended{b->shim.pidfd.get(), POLLIN, 0};
+  const bool fits = spec.ephemeral == b->spec.ephemeral && spec.hostUserNamespace == b->spec.hostUserNamespace &&
+                    spec.network == b->spec.network && spec.hostname == b->spec.hostname &&
+                    spec.limits.memoryBytes.value_or(kMostUsed) >= kMostUsed;
+  if (fits && ::poll(&ended, 1, 0) == 0) return b;
+  unmake(*b);
+  return nullptr;
+}
+
+rauha_zone_handle LinuxBackend::createZone(sdk::Call& call, const rauha_zone_spec& raw, const rauha_layer_sink& sink) {
+  auto made = std::make_unique<Building>();
+  made->spec = readZoneSpec(raw);
+  if (made->spec.prepare) return prepareZone(call, std::move(made));
+  if (auto waited = takePrepared(made->spec)) {
+    waited->spec = made->spec;
+    try {
+      return finishZone(call, *waited, true, sink);
+    } catch (const Error& e) {
+      // It ended while it waited, which one that is made now does not.
+      if (e.code() != Code::internal && e.code() != Code::io) throw;
+      host_.log(RAUHA_LOG_WARNING, "zone " + made->spec.zoneId + ", which was prepared, is made anew: " + e.what());
+    }
+  }
+  return finishZone(call, *made, false, sink);
+}
+
+rauha_zone_handle LinuxBackend::finishZone(sdk::Call& call, Building& b, bool prepared, const rauha_layer_sink& sink) {
+  Defer undo([&] { unmake(b); });
+  if (!prepared) makeSurroundings(b);
+  limitMemory(b);
   compileFilters(b);
-  sendBoundaryOf(call, b);
+  // Where the shim has nothing to build any more, everything comes first; else it builds meanwhile.
+  if (!prepared) sendBoundaryOf(call, b);
   setLimits(b);
   requireLayers(b);
   record(b);
-  awaitOutcome(b.shim, {call.cancelFd(), deadlineOf(call, kCreateNs)}, [&] { return lastWords(b.diagnostics.get()); });
-  step("outcome");
+  if (prepared) sendBoundaryOf(call, b);
+  awaitBoundary(call, b);
   {
     const std::lock_guard held(mutex_);
     shims_[b.spec.zoneId] = std::move(b.shim.pidfd);
@@ -314,6 +389,11 @@ void LinuxBackend::endShimOf(const std::string& zoneId, const std::optional<Zone
 }
 
 void LinuxBackend::destroy(const std::string& zoneId, int64_t deadlineNs) {
+  {
+    // What was prepared waits for the rest of its boundary: with this end of the socket it ends. It is found again as any zone is.
+    const std::lock_guard held(mutex_);
+    prepared_.erase(zoneId);
+  }
   const std::string directory = directoryOf(zoneId);
   const auto record = readRecord(directory);
   groups_.kill(zoneId);

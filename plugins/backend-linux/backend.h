@@ -9,6 +9,7 @@
 
 #include <functional>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -27,8 +28,8 @@ namespace rauha::backend {
 
 // What tests put in place of the machine.
 struct Overrides {
-  // Called after each step of createZone with its name ("directory", "shim", "ids", "groups", "seccomp", "boundary",
-  // "limits", "record", "outcome"); may throw.
+  // Called after each step of createZone with its name ("directory", "shim", "ids", "groups", "memory", "seccomp", "boundary",
+  // "limits", "record", "outcome"); may throw. A zone that is prepared has "boundary", "record" and "outcome" twice.
   std::function<void(std::string_view step)> afterStep;
   std::optional<cgroup::Hierarchies> hierarchies;
   std::optional<IdRangeConfig> ids;
@@ -52,15 +53,22 @@ class LinuxBackend final {
 
  private:
   struct Building;
+  void unmake(Building&) noexcept;
+  void makeSurroundings(Building&);
+  rauha_zone_handle prepareZone(sdk::Call&, std::unique_ptr<Building>);
+  std::unique_ptr<Building> takePrepared(const ZoneSpec&);
+  rauha_zone_handle finishZone(sdk::Call&, Building&, bool prepared, const rauha_layer_sink&);
   void makeDirectory(Building&);
   void takeIds(Building&);
   void makeGroups(Building&);
+  void limitMemory(Building&);
   void compileFilters(Building&);
   void requireLayers(Building&);
   void startShimOf(Building&);
   void sendBoundaryOf(sdk::Call&, Building&);
   void setLimits(Building&);
   void record(Building&);
+  void awaitBoundary(sdk::Call&, Building&) const;
   void addGroup(rauha_zone_handle& out, const std::string& zoneId) const;
   void step(std::string_view name) const;
   void destroy(const std::string& zoneId, int64_t deadlineNs);
@@ -80,7 +88,8 @@ class LinuxBackend final {
   SeccompCache filters_;
   const std::optional<std::string> ioDevice_;
   std::mutex mutex_;
-  std::map<std::string, UniqueFd> shims_;  // pidfds of the shims that this daemon started, by zone id
+  std::map<std::string, UniqueFd> shims_;                      // pidfds of the shims that this daemon started, by zone id
+  std::map<std::string, std::unique_ptr<Building>> prepared_;  // by zone id
 };
 
 }  // namespace rauha::backend

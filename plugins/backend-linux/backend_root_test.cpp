@@ -48,6 +48,20 @@ struct BackendTest : ::testing::Test {
     group.reset(out.cgroup_fd_take);
     return out;
   }
+  void prepare(const std::string& id = "zone_test", const std::string& hostname = "ok") {
+    SpecBuilder spec;
+    spec.id = id;
+    spec.hostname = hostname;
+    spec.flags = RAUHA_ZONE_PREPARE | RAUHA_ZONE_EPHEMERAL;
+    sdk::Call call = host->call();
+    const rauha_zone_handle out = backend->createZone(call, spec.spec(), *layers.raw());
+    EXPECT_EQ(out.agent_fd_take, -1);
+    EXPECT_EQ(out.cgroup_fd_take, -1);
+  }
+  pid_t shimOf(const std::string& id) const {
+    const auto shim = findShim(instance, id);
+    return shim ? shim->pid : -1;
+  }
   void destroy(const std::string& id = "zone_test") {
     sdk::Call call = host->call();
     backend->destroyZone(call, id);
@@ -164,7 +178,7 @@ TEST_F(BackendTest, AFailureAfterAnyStepLeavesNothing) {
   start();
   create(limited());
   destroy();
-  ASSERT_EQ(steps.size(), 9u);
+  ASSERT_EQ(steps.size(), 10u);
   for (const std::string& bad : steps) {
     overrides.afterStep = [&](std::string_view step) {
       if (step == bad) throw Error("test", Code::io, "injected after " + bad);
@@ -174,6 +188,136 @@ TEST_F(BackendTest, AFailureAfterAnyStepLeavesNothing) {
     EXPECT_EQ(leftoversOfZones(), std::set<std::string>()) << "after " << bad;
   }
   EXPECT_TRUE(host->fake.logs().empty()) << host->fake.logs().front().text;
+}
+
+// --- prepared zones
+
+TEST_F(BackendTest, APreparedZoneBecomesTheOneThatIsAskedFor) {
+  prepare();
+  const pid_t shim = shimOf("zone_test");
+  SpecBuilder spec = limited();
+  spec.flags = RAUHA_ZONE_EPHEMERAL;
+  const rauha_zone_handle made = create(spec);
+  EXPECT_EQ(made.shim_pid, shim);
+  EXPECT_EQ(made.host_id_count, 65536u);
+  for (const char* name : {"user_namespace", "seccomp", "cgroup_cpu", "cgroup_memory", "cgroup_pids", "network"})
+    EXPECT_NE(layers.find(name), nullptr) << name;
+  sdk::Call call = host->call();
+  backend->checkZone(call, "zone_test");  // with the limits that came later
+  EXPECT_EQ(failure([&] { create(spec); }).code(), Code::exists);
+  destroy();
+  EXPECT_EQ(leftoversOfZones(), std::set<std::string>());
+}
+
+TEST_F(BackendTest, APreparedZoneThatDoesNotFitIsMadeAnew) {
+  const auto kept = [](SpecBuilder& s) { s.flags = 0; };
+  const auto named = [](SpecBuilder& s) { s.hostname = "other"; };
+  const auto privileged = [](SpecBuilder& s) { s.flags = RAUHA_ZONE_EPHEMERAL | RAUHA_ZONE_USERNS_HOST; };
+  const auto networked = [](SpecBuilder& s) {
+    s.flags = RAUHA_ZONE_EPHEMERAL | RAUHA_ZONE_USERNS_HOST;
+    s.network = RAUHA_NETWORK_HOST;
+  };
+  for (const std::function<void(SpecBuilder&)>& change :
+       std::vector<std::function<void(SpecBuilder&)>>{kept, named, privileged, networked}) {
+    prepare();
+    const pid_t shim = shimOf("zone_test");
+    SpecBuilder spec;
+    spec.flags = RAUHA_ZONE_EPHEMERAL;
+    change(spec);
+    EXPECT_NE(create(spec).shim_pid, shim);
+    EXPECT_EQ(::kill(shim, 0), -1) << "what was prepared is gone";
+    destroy();
+    EXPECT_EQ(leftoversOfZones(), std::set<std::string>());
+  }
+}
+
+TEST_F(BackendTest, APreparedZoneWhoseShimDiedIsMadeAnew) {
+  prepare();
+  const pid_t shim = shimOf("zone_test");
+  ::kill(shim, SIGKILL);
+  siginfo_t info{};
+  ::waitid(P_PID, static_cast<id_t>(shim), &info, WEXITED | WNOWAIT);
+  SpecBuilder spec;
+  spec.flags = RAUHA_ZONE_EPHEMERAL;
+  EXPECT_NE(create(spec).shim_pid, shim);
+}
+
+TEST_F(BackendTest, APreparedZoneHasNoRecordsAndIsNotPrivileged) {
+  SpecBuilder spec = limited();
+  spec.flags = RAUHA_ZONE_PREPARE | RAUHA_ZONE_EPHEMERAL;
+  EXPECT_EQ(failure([&] { create(spec); }).code(), Code::invalid);
+  SpecBuilder privileged;
+  privileged.flags = RAUHA_ZONE_PREPARE | RAUHA_ZONE_EPHEMERAL | RAUHA_ZONE_USERNS_HOST;
+  EXPECT_EQ(failure([&] { create(privileged); }).code(), Code::unsupported);
+  EXPECT_EQ(leftoversOfZones(), std::set<std::string>());
+}
+
+TEST_F(BackendTest, AFailureAfterAnyStepOfAPreparedZoneLeavesNothing) {
+  std::vector<std::string> steps;
+  overrides.afterStep = [&](std::string_view step) { steps.emplace_back(step); };
+  start();
+  SpecBuilder spec = limited();
+  spec.flags = RAUHA_ZONE_EPHEMERAL;
+  prepare();
+  const size_t preparing = steps.size();
+  create(spec);
+  destroy();
+  ASSERT_EQ(preparing, 7u);
+  ASSERT_EQ(steps.size(), 13u);
+  for (size_t bad = 0; bad < steps.size(); ++bad) {
+    size_t step = 0;
+    overrides.afterStep = [&](std::string_view) {
+      if (step++ == bad) throw Error("test", Code::denied, "injected after " + steps[bad]);
+    };
+    start();
+    EXPECT_EQ(failure([&] {
+                prepare();
+                create(spec);
+              }).text(),
+              "injected after " + steps[bad]);
+    EXPECT_EQ(leftoversOfZones(), std::set<std::string>()) << "after " << bad << ", " << steps[bad];
+  }
+  EXPECT_TRUE(host->fake.logs().empty()) << host->fake.logs().front().text;
+}
+
+TEST_F(BackendTest, APreparedZoneWhoseShimDiesOverTheRestIsMadeAnew) {
+  prepare("zone_test", "dieLate");
+  const pid_t shim = shimOf("zone_test");
+  SpecBuilder spec;
+  spec.flags = RAUHA_ZONE_EPHEMERAL;
+  spec.hostname = "dieLate";
+  EXPECT_NE(create(spec).shim_pid, shim);
+  EXPECT_EQ(layers.layers.size(), 7u) << "each layer once";
+  destroy();
+  EXPECT_EQ(leftoversOfZones(), std::set<std::string>());
+}
+
+// v1 refuses a limit below what is used already, v2 ends zone init over it.
+TEST_F(BackendTest, ALimitThatAPreparedZoneMayPassAlreadyGetsAFreshOne) {
+  prepare();
+  const pid_t shim = shimOf("zone_test");
+  SpecBuilder spec;
+  spec.flags = RAUHA_ZONE_EPHEMERAL;
+  spec.number(RAUHA_ZONE_MEMORY_BYTES, 4 << 20);
+  EXPECT_NE(create(spec).shim_pid, shim);
+  EXPECT_EQ(layers.find("cgroup_memory")->state, RAUHA_LAYER_FULL);
+}
+
+TEST_F(BackendTest, WhatWasPreparedGoesWithTheDaemonOrIsFoundByTheNext) {
+  prepare();
+  prepare("zone_destroyed");
+  destroy("zone_destroyed");
+  backend.reset();
+  EXPECT_EQ(leftovers(), std::set<std::string>());
+  start();
+  prepare();
+  const pid_t shim = shimOf("zone_test");
+  [[maybe_unused]] LinuxBackend* lost = backend.release();  // as when the daemon was killed, but for the sockets
+  start();
+  EXPECT_FALSE(reconcileAll().empty());
+  EXPECT_EQ(leftoversOfZones(), std::set<std::string>());
+  EXPECT_NE(::kill(shim, 0), 0);
+  delete lost;
 }
 
 TEST_F(BackendTest, TheShimsOwnErrorComesThrough) {

@@ -41,6 +41,7 @@ void fill(schema::Boundary::Builder out, const ZoneSpec& spec, const BoundaryPar
   out.setAgentVersion(RAUHA_VERSION);
   out.setMemoryBytes(spec.limits.memoryBytes.value_or(0));
   out.setInstance(parts.instance);
+  out.setPrepared(spec.prepare);
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
 // Stands in for rauha-shim in the backend's tests. What it does is chosen by the zone's hostname: "ok" starts a process in the zone's
-// groups, answers, and listens; "refuse" answers with an error; "die" ends without a word; "mute" never answers; "deaf" ignores SIGTERM.
+// groups, answers, and listens; "refuse" answers with an error; "die" ends without a word; "mute" never answers; "deaf" ignores SIGTERM;
+// "dieLate" ends when the rest of a prepared boundary has come.
 #include <capnp/message.h>
 #include <capnp/serialize.h>
 #include <fcntl.h>
@@ -23,7 +24,7 @@ namespace {
 
 using rauha::schema::Boundary;
 
-void answer(bool ok) {
+void answer(bool ok, bool more = false) {
   capnp::MallocMessageBuilder message;
   auto outcome = message.initRoot<rauha::schema::Outcome>();
   if (ok)
@@ -32,7 +33,7 @@ void answer(bool ok) {
     rauha::writeError(outcome.initError(),
                       rauha::Error("zone", rauha::Code::unsupported, "this kernel lacks what the test asked for", "none"));
   capnp::writeMessageToFd(5, message);
-  ::close(5);
+  if (!more) ::close(5);
 }
 
 std::vector<rauha::cgroup::Member> members(Boundary::Reader boundary) {
@@ -48,6 +49,7 @@ void startInZone(Boundary::Reader boundary) {
   if (child.pid != 0) return;
   for (const int fd : groups.v1TaskFds())
     if (::write(fd, "0", 1) != 1) ::_exit(1);
+  rauha::sys::closeRangeRaw(3, ~0u, 0);  // the pipe ends with the shim
   for (;;) ::pause();
 }
 
@@ -87,8 +89,14 @@ int main() {
   if (behaviour == "mute")
     for (;;) ::pause();
   if (boundary.hasSocketPath()) listenAt(boundary.getSocketPath().cStr());
-  answer(behaviour != "refuse");
+  answer(behaviour != "refuse", boundary.getPrepared());
   if (behaviour == "refuse") return 1;
+  if (boundary.getPrepared()) {
+    capnp::StreamFdMessageReader second(3);
+    if (second.getRoot<Boundary>().getPrepared()) return 1;
+    if (behaviour == "dieLate") return 1;
+    answer(true);
+  }
   if (boundary.getEphemeral()) {
     char c;
     while (::read(4, &c, 1) > 0) {

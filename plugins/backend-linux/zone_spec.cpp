@@ -175,17 +175,25 @@ void checkZoneId(std::string_view zoneId) {
 }
 
 ZoneSpec readZoneSpec(const rauha_zone_spec& raw) {
-  sdk::refuseUnknownFlags(raw.flags, RAUHA_ZONE_EPHEMERAL | RAUHA_ZONE_USERNS_HOST, "zone spec");
+  sdk::refuseUnknownFlags(raw.flags, RAUHA_ZONE_EPHEMERAL | RAUHA_ZONE_USERNS_HOST | RAUHA_ZONE_PREPARE, "zone spec");
   if (raw.reserved != 0) refuse(Code::unsupported, "zone spec: its reserved field is not zero");
   ZoneSpec out;
   out.zoneId = std::string(sdk::view(raw.zone_id));
   out.hostname = std::string(sdk::view(raw.hostname));
   out.ephemeral = (raw.flags & RAUHA_ZONE_EPHEMERAL) != 0;
   out.hostUserNamespace = (raw.flags & RAUHA_ZONE_USERNS_HOST) != 0;
+  out.prepare = (raw.flags & RAUHA_ZONE_PREPARE) != 0;
   out.network = raw.network;
   checkZoneId(out.zoneId);
   checkHostname(out.hostname);
   checkNetwork(out);
+  if (out.prepare) {
+    if (raw.records.count != 0)
+      refuse(Code::invalid, "a zone that is prepared has no records yet, and here are " + std::to_string(raw.records.count));
+    if (out.hostUserNamespace || !out.ephemeral)
+      refuse(Code::unsupported, "only ephemeral zones with a user namespace of their own are prepared");
+    return out;
+  }
   readRecords(raw, [&](const rauha_record& r) { return readLimit(r, out.limits) || readRule(r, out); });
   std::sort(out.capabilities.begin(), out.capabilities.end());
   out.capabilities.erase(std::unique(out.capabilities.begin(), out.capabilities.end()), out.capabilities.end());

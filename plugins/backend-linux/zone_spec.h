@@ -23,6 +23,7 @@ struct ZoneSpec {
   std::string hostname;
   bool ephemeral = false;
   bool hostUserNamespace = false;
+  bool prepare = false;  // without rules and limits, which come later
   uint32_t network = RAUHA_NETWORK_ISOLATED;
   cgroup::Limits limits;
   uint32_t openFiles = 0;  // 0: not set

@@ -57,14 +57,16 @@ std::string wrongHandle(const rauha_zone_handle& h, bool hostIds) {
 
 // Calls something that fills a handle; on failure looks whether it was touched.
 template <typename F>
-Outcome withHandle(FakeCall& call, rauha_zone_handle& handle, F&& f) {
+Outcome withHandle(FakeCall& call, rauha_zone_handle& handle, F&& f, bool prepared = false) {
   Outcome out;
   rauha_zone_handle before;
   std::memset(static_cast<void*>(&before), 0x5a, sizeof before);
   before.struct_size = sizeof before;
   handle = before;
   guardedCall(out, call, [&] { return f(&handle); });
-  if (out.ok())
+  if (out.ok() && prepared)
+    out.contract = handle.agent_fd_take == -1 && handle.cgroup_fd_take == -1 ? "" : "a zone that was prepared has descriptors already";
+  else if (out.ok())
     out.contract = wrongHandle(handle, false);
   else if (std::memcmp(&before, &handle, sizeof before) != 0)
     out.touched = "the rauha_zone_handle";
@@ -76,8 +78,10 @@ Outcome withHandle(FakeCall& call, rauha_zone_handle& handle, F&& f) {
 Outcome create(Session& s, FakeCall& call, Input& input, LayerCapture& layers, rauha_zone_handle& handle) {
   rauha_status (*f)(rauha_instance*, rauha_call*, const rauha_zone_spec*, const rauha_layer_sink*, rauha_zone_handle*) =
       s.table<rauha_backend_v1>()->zone_create;
-  Outcome out =
-      withHandle(call, handle, [&](rauha_zone_handle* h) { return f(s.raw(), call.raw(), input.as<rauha_zone_spec>(), layers.raw(), h); });
+  const bool prepared =
+      input.bytes.size() >= offsetof(rauha_zone_spec, network) && (input.as<rauha_zone_spec>()->flags & RAUHA_ZONE_PREPARE) != 0;
+  Outcome out = withHandle(
+      call, handle, [&](rauha_zone_handle* h) { return f(s.raw(), call.raw(), input.as<rauha_zone_spec>(), layers.raw(), h); }, prepared);
   if (out.ok() && out.contract.empty()) out.contract = wrongLayers(layers);
   return out;
 }
@@ -219,6 +223,7 @@ class BackendDriver final : public Driver {
   void life(Context& context, Session& session) override;
 
  private:
+  void prepared(Context& context, Session& session);
   Outcome one(Context& context, Session& session, const char* what, const std::string& name) {
     FakeCall call(session.host);
     const Operation& op = operation(what);
@@ -258,6 +263,37 @@ void BackendDriver::life(Context& context, Session& session) {
   expect("zone_connect", "zone_a", "a zone that was destroyed", {RAUHA_E_NOT_FOUND});
   expect("zone_create", "zone_a", "a zone of the same name again", {RAUHA_OK});
   expect("zone_destroy", "zone_a", "a zone", {RAUHA_OK});
+  prepared(context, session);
+}
+
+// Since 1.1. A backend that prepares nothing says so.
+void BackendDriver::prepared(Context& context, Session& session) {
+  const auto prepare = [&](const std::string& name) {
+    FakeCall call(session.host);
+    Input in = input(session, operation("zone_create"), name);
+    auto* spec = in.as<rauha_zone_spec>();
+    spec->flags = RAUHA_ZONE_PREPARE | RAUHA_ZONE_EPHEMERAL;
+    spec->records = {nullptr, 0, sizeof(rauha_record)};
+    context.step("preparing " + name);
+    return operation("zone_create").call(session, call, in);
+  };
+  const Outcome first = prepare("zone_p");
+  if (!first.threw && first.status == RAUHA_E_UNSUPPORTED) return;
+  expectStatus(context, first, "preparing a zone", {RAUHA_OK});
+  expectStatus(context, prepare("zone_p"), "preparing a zone that is prepared", {RAUHA_E_EXISTS});
+  // As a whole other zone: not ephemeral, another hostname.
+  expectStatus(context, one(context, session, "zone_create", "zone_p"), "zone_create of a zone that was prepared", {RAUHA_OK});
+  expectStatus(context, one(context, session, "zone_check", "zone_p"), "zone_check of a zone that was prepared", {RAUHA_OK});
+  expectStatus(context, one(context, session, "zone_destroy", "zone_p"), "zone_destroy of a zone that was prepared", {RAUHA_OK});
+  expectStatus(context, prepare("zone_q"), "preparing a zone", {RAUHA_OK});
+  expectStatus(context, one(context, session, "zone_destroy", "zone_q"), "zone_destroy of a zone that nobody finished", {RAUHA_OK});
+  expectStatus(context, one(context, session, "zone_check", "zone_q"), "zone_check of what was prepared and destroyed",
+               {RAUHA_E_NOT_FOUND});
+  expectStatus(context, prepare("zone_r"), "preparing a zone", {RAUHA_OK});
+  FakeCall call(session.host);
+  std::vector<std::string> removed;
+  expectStatus(context, reconcile(session, call, {}, &removed), "reconcile with a zone that is prepared", {RAUHA_OK});
+  if (removed.empty()) context.fail("reconcile does not report what it removed of zone_r, which was prepared and is not to be kept");
 }
 
 }  // namespace

@@ -22,11 +22,7 @@ CONFIG = '[plugin.image-oci]\nisolation = "process"\n'
 
 
 def instance_with(config):
-    instance = Instance()
-    path = instance.root / "rauha.toml"
-    path.write_text(config)
-    path.chmod(0o600)
-    return instance
+    return Instance(config=config)
 
 
 @pytest.fixture(scope="module")
@@ -197,6 +193,7 @@ schemes = ["wild"]
 isolation = "process"
 [daemon]
 workers = 2
+prepared_zones = 0
 """)
     yield instance
     _finish(instance)

@@ -16,9 +16,7 @@ TEST_PLUGINS = BUILD / "test/plugins"
 
 
 def configure(instance, text):
-    path = instance.root / "rauha.toml"
-    path.write_text(text)
-    path.chmod(0o600)
+    instance.configure(text)
 
 
 def plugin(instance, name):

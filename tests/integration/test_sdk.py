@@ -48,8 +48,7 @@ def examples(installed, private_directories, tmp_path_factory):
 
 def configure(instance, plugins, text):
     own = BIN.parent / "lib" / "rauha" / "plugins"
-    (instance.root / "rauha.toml").write_text(f'[plugins]\ndirectories = ["{own}", "{plugins}"]\n{text}')
-    (instance.root / "rauha.toml").chmod(0o600)
+    instance.configure(f'[plugins]\ndirectories = ["{own}", "{plugins}"]\n{text}')
 
 
 def loaded(instance):

@@ -299,6 +299,7 @@ def small_disk():
     """An instance whose root is a file system of 24 MiB."""
     instance = Instance()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m,mode=0700", "rauha-small", str(instance.root)], check=True)
+    instance.configure("")
     yield instance
     (instance.root / "ballast").unlink(missing_ok=True)
     # Records that could not be written while the disk was full are put right by the next daemon.

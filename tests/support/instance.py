@@ -160,14 +160,26 @@ class Running:
         return result
 
 
+def configuration(text=""):
+    """The text of a rauha.toml. Who counts what there is wants nothing that waits for the next task; who wants it says so in [daemon]."""
+    return text if "[daemon]" in text else text + "\n[daemon]\nprepared_zones = 0\n"
+
+
 class Instance:
-    def __init__(self, parent=None, root=None):
+    def __init__(self, parent=None, root=None, config=""):
         # The random part of the directory's name is how census.py recognizes what is ours.
         self.root = pathlib.Path(root or tempfile.mkdtemp(prefix="rauha-test-", dir=parent)).resolve()
         self.name = "rauha-" + hashlib.sha256(os.fsencode(str(self.root))).hexdigest()[:8]
         self.files = pathlib.Path(tempfile.mkdtemp(prefix="rauha-files-", dir=parent)).resolve()
         self.files.chmod(0o755)
         self._started = []
+        if root is None:
+            self.configure(config)
+
+    def configure(self, text):
+        path = self.root / "rauha.toml"
+        path.write_text(configuration(text))
+        path.chmod(0o600)
 
     # --- running commands
 

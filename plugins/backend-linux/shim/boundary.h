@@ -17,6 +17,7 @@ namespace rauha::shim {
 struct BoundaryPlan {
   std::string hostname, socketPath, agentVersion;
   bool ephemeral = true;
+  bool prepared = false;        // a second message follows, with the policy's part
   char* commandLine = nullptr;  // of the shim; writable, main's
   size_t commandLineSize = 0;
   std::vector<cgroup::Member> groups;
@@ -27,8 +28,10 @@ struct Decisions {
   agent::Zone zone;  // without the living parts
 };
 
-// From the sealed memfd. Refuses what would weaken a zone in silence: no seccomp program with a user namespace, no v2 group.
+// Waits for the message. Refuses what would weaken a zone in silence: no seccomp program with a user namespace, no v2 group.
 Decisions readBoundary(int fd);
+// The second message for a boundary that was prepared: takes the policy's part out of it. Throws when it speaks of another boundary.
+void readPolicyPart(int fd, Decisions& decisions);
 
 // What keeps the zone alive.
 struct Lifeline {

@@ -2,7 +2,9 @@
 #include <capnp/serialize.h>
 #include <linux/filter.h>
 
+#include <algorithm>
 #include <cstring>
+#include <tuple>
 
 #include "core/base/error.h"
 #include "plugins/backend-linux/shim/boundary.h"
@@ -37,7 +39,7 @@ void readZone(schema::Boundary::Reader in, agent::Zone& zone) {
   zone.openFiles = in.getOpenFiles() == 0 ? 1024 : in.getOpenFiles();
   zone.coreBytes = in.getCoreBytes();
   zone.landlock = in.getLandlock();
-  if (zone.userNamespace && zone.seccomp.empty())
+  if (zone.userNamespace && zone.seccomp.empty() && !in.getPrepared())
     throw Error(kClass, Code::invalid, "the boundary of zone " + zone.id + " has no seccomp program");
   if (zone.userNamespace && zone.hostIdBase < 65536)
     throw Error(kClass, Code::invalid, "the id range of zone " + zone.id + " overlaps the host's own ids");
@@ -56,6 +58,7 @@ Decisions readBoundary(int fd) {
   d.plan.socketPath = text(in.getSocketPath());
   d.plan.agentVersion = text(in.getAgentVersion());
   d.plan.ephemeral = in.getEphemeral();
+  d.plan.prepared = in.getPrepared();
   bool v2 = false;
   for (auto g : in.getCgroups()) {
     d.plan.groups.push_back({text(g.getController()), text(g.getPath())});
@@ -64,6 +67,24 @@ Decisions readBoundary(int fd) {
   if (!v2) throw Error(kClass, Code::invalid, "the boundary of zone " + d.zone.id + " names no group of the v2 tree");
   d.zone.pureV2 = d.plan.groups.size() == 1;
   return d;
+}
+
+void readPolicyPart(int fd, Decisions& d) {
+  Decisions next = readBoundary(fd);
+  const auto made = [](const Decisions& of) {
+    return std::tie(of.zone.id, of.zone.instance, of.zone.userNamespace, of.zone.hostIdBase, of.zone.ownNetwork, of.zone.landlock,
+                    of.plan.hostname, of.plan.socketPath, of.plan.ephemeral);
+  };
+  const bool sameGroups =
+      std::equal(d.plan.groups.begin(), d.plan.groups.end(), next.plan.groups.begin(), next.plan.groups.end(),
+                 [](const cgroup::Member& a, const cgroup::Member& b) { return a.controller == b.controller && a.path == b.path; });
+  if (made(d) != made(next) || !sameGroups || next.plan.prepared)
+    throw Error(kClass, Code::invalid, "the boundary of zone " + d.zone.id + " was prepared as another one");
+  d.zone.seccomp = std::move(next.zone.seccomp);
+  d.zone.seccompNoSuid = std::move(next.zone.seccompNoSuid);
+  d.zone.capabilities = next.zone.capabilities;
+  d.zone.openFiles = next.zone.openFiles;
+  d.zone.coreBytes = next.zone.coreBytes;
 }
 
 }  // namespace rauha::shim

@@ -4,6 +4,7 @@
 #include <capnp/message.h>
 #include <capnp/serialize.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
@@ -34,7 +35,6 @@ void report(const rauha::Error* error) {
   else
     outcome.setOk();
   capnp::writeMessageToFd(kOutcomeFd, message);
-  ::close(kOutcomeFd);
 }
 
 // Descriptors 0 to 2 exist and lead nowhere, 3 to 5 are closed on exec, everything else is gone; nothing of the daemon's surroundings is
@@ -92,12 +92,20 @@ kj::Promise<void> terminated(kj::UnixEventPort& port) {
   auto& agent = *server;
   rauha::schema::Agent::Client client = kj::mv(server);
   rauha::shim::finishBoundary(lifeline, decisions.zone);
+  if (decisions.plan.prepared) {
+    report(nullptr);
+    rauha::shim::readPolicyPart(kBoundaryFd, decisions);  // the end of the socket instead: nobody needs it
+    struct pollfd ended = {decisions.zone.init.get(), POLLIN, 0};
+    if (::poll(&ended, 1, 0) != 0) throw rauha::Error("backend", rauha::Code::io, "zone init ended while the boundary waited");
+  }
+  ::close(kBoundaryFd);
   undo.dismiss();
   // Both outlive the wait below: what a connection still has to say when the zone ends is said.
   kj::Promise<void> listening = kj::READY_NOW;
   if (!decisions.plan.socketPath.empty())
     listening = rauha::shim::serveListener(io, decisions.plan.socketPath, client).eagerlyEvaluate([](kj::Exception&&) {});
   report(nullptr);
+  ::close(kOutcomeFd);
   auto first = rauha::shim::serveFirst(io, kAgentFd, client).then([] {}, [](kj::Exception&&) {}).fork();
   auto end = terminated(io.unixEventPort).exclusiveJoin(agent.whenShutdown());
   if (decisions.plan.ephemeral) end = end.exclusiveJoin(first.addBranch());
@@ -124,7 +132,6 @@ int main(int argc, char** argv) {
     shedSurroundings();
     auto decisions = rauha::shim::readBoundary(kBoundaryFd);
     rememberCommandLine(argc, argv, decisions.plan);
-    ::close(kBoundaryFd);
     serve(std::move(decisions));
   } catch (...) {
     const rauha::Error error = rauha::currentError("backend");

@@ -43,6 +43,7 @@ extern "C" {
 
 #define RAUHA_ZONE_EPHEMERAL 1u   /* flags: the shim kills the zone when the host's socket is lost */
 #define RAUHA_ZONE_USERNS_HOST 2u /* flags: zone root is host root (privileged zones only) */
+#define RAUHA_ZONE_PREPARE 4u     /* flags, since 1.1: only what does not depend on the policy; see zone_create */
 
 #define RAUHA_NETWORK_ISOLATED 0u
 #define RAUHA_NETWORK_BRIDGED 1u
@@ -92,7 +93,11 @@ typedef struct rauha_backend_v1 {
   /* [worker] What this machine can arm, one layer each; changes nothing. */
   rauha_status (*probe)(rauha_instance*, rauha_call*, const rauha_layer_sink* sink) RAUHA_NOEXCEPT;
   /* [zone] Builds the boundary. Layers that were armed by the backend itself (groups, namespaces) are pushed to the sink.
-   * On failure nothing is left. EXISTS when the zone is there already. */
+   * On failure nothing is left. EXISTS when the zone is there already.
+   * Since 1.1, with RAUHA_ZONE_PREPARE: makes as much of the boundary as is known without records, of which there are none then; *out has
+   * no descriptors (-1). A later zone_create of the same id without the flag finishes it, whatever its flags, network and hostname, if need
+   * be by making it anew; or zone_destroy removes it. Nothing foreign runs in between, and the host never finishes one zone twice. A
+   * backend that has nothing to gain answers UNSUPPORTED, as one of 1.0 does, and is not asked again. */
   rauha_status (*zone_create)(rauha_instance*, rauha_call*, const rauha_zone_spec* spec, const rauha_layer_sink* sink,
                               rauha_zone_handle* out) RAUHA_NOEXCEPT;
   /* [zone] A new connection to the shim of a zone that was made before (also by an earlier daemon). NOT_FOUND when it is gone. */

@@ -225,8 +225,11 @@ void GroupTree::makeBase() {
 
 std::vector<Member> GroupTree::make(const std::string& zoneId) {
   std::vector<Member> members = membersOf(zoneId);
-  // Also when the base is there: who made it may have died before it handed the controllers down.
-  if (!prepared_.exchange(true)) makeBase();
+  // Nobody makes a group below a base that has not handed the controllers down yet.
+  const std::lock_guard held(making_);
+  // Also when the base is there: who made it may have died before it did that.
+  if (!prepared_) makeBase();
+  prepared_ = true;
   std::vector<std::string> made;
   Defer undo([&] {
     for (auto it = made.rbegin(); it != made.rend(); ++it) ::rmdir(it->c_str());

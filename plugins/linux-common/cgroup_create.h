@@ -6,8 +6,8 @@
 // A GroupTree holds no kernel object; calls for different zones may run at once, calls for one zone may not.
 // Errors: rauha::Error of class "backend".
 
-#include <atomic>
 #include <cstdint>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
@@ -100,7 +100,8 @@ class GroupTree final {
   Hierarchies hierarchies_;
   Placement placement_;
   std::string instance_;
-  std::atomic<bool> prepared_ = false;  // the base was made, with its controllers, since we started
+  std::mutex making_;
+  bool prepared_ = false;  // the base was made, with its controllers, since we started
 };
 
 }  // namespace rauha::cgroup

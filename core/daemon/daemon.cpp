@@ -259,9 +259,9 @@ Task<void> Daemon::serve(UniqueFd socket, bool socketIsOurs) {
   listener_.stop();
   if (socketIsOurs) unlink((instance_.runtimeDir + "/" + instance_.socketName).c_str());
   // Tasks end and clean up while their clients can still be told; kept zones live on in their shims.
-  auto poolClosed = zones_.closePool();  // nothing more is made ahead for those that end now
+  zones_.stopPool();
   co_await tasks_.drain();
-  co_await kj::mv(poolClosed);
+  co_await zones_.closePool();
   co_await changes_.drain().exclusiveJoin(io_.provider->getTimer().afterDelay(kRemovalPatience));
   // One turn for the replies of what was just finished.
   co_await io_.provider->getTimer().afterDelay(50 * kj::MILLISECONDS);

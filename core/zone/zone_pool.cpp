@@ -156,11 +156,15 @@ kj::Promise<void> ZonePool::empty() {
   return kj::joinPromises(going.releaseAsArray());
 }
 
-kj::Promise<void> ZonePool::close() {
+void ZonePool::stop() {
   closed_ = true;
   if (making_ != nullptr) making_->cancel();
   giveBackAll();  // after what is being made, if it is among them: a zone's calls keep their order
   if (wake_.get() != nullptr) wake_->fulfill();
+}
+
+kj::Promise<void> ZonePool::close() {
+  stop();
   return tasks_.onEmpty();
 }
 

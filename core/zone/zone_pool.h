@@ -56,7 +56,9 @@ class ZonePool final : private kj::TaskSet::ErrorHandler {
   // Removes everything that waits, for example since host ids are short; resolves when that, and what was on its way out, is gone. The pool
   // goes on after some seconds.
   kj::Promise<void> empty();
-  // Makes nothing any more; resolves when nothing of the pool is left.
+  // Makes nothing any more, gives nothing out, and removes what waits.
+  void stop();
+  // As stop(); resolves when nothing of the pool is left, of what was taken only if its Ids are gone by now. One call at a time.
   kj::Promise<void> close();
   size_t waiting() const noexcept { return waiting_.size(); }
   // Whether empty() would free something.

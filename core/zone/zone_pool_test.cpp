@@ -125,6 +125,21 @@ TEST_F(ZonePoolTest, WhenThereIsNoRoomWhatWaitsMakesSome) {
   wait(zones_.destroy(zone->id));
 }
 
+TEST_F(ZonePoolTest, WhatATaskGivesBackAfterItStoppedIsRemovedAsWell) {
+  zones_.setPool({1, 10'000 * kMs});
+  { const auto wakes = zones_.takeId(true); }
+  ASSERT_TRUE(eventually([&] { return backend_.zones().size() == 1; }));
+  {
+    const auto held = zones_.takeId(true);
+    ASSERT_EQ(backend_.zones().count(held.text()), 1u);
+    zones_.stopPool();
+    io_.provider->getTimer().afterDelay(20 * kj::MILLISECONDS).wait(io_.waitScope);
+    EXPECT_EQ(backend_.zones().count(held.text()), 1u) << "it may still become a zone";
+  }
+  zones_.closePool().wait(io_.waitScope);
+  expectNothingLeft();
+}
+
 TEST_F(ZonePoolTest, ClosedItLeavesNothingAndMakesNothing) {
   zones_.setPool({2, 10'000 * kMs});
   { const auto wakes = zones_.takeId(true); }

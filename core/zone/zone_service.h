@@ -82,7 +82,9 @@ class ZoneService final : private kj::TaskSet::ErrorHandler {
   ZonePool::Id takeId(bool likely) { return likely ? pool_.take() : pool_.fresh(); }
   void setPool(ZonePool::Settings settings) noexcept { pool_.set(settings); }
   size_t prepared() const noexcept { return pool_.waiting(); }
-  // Nothing waits for a task any more, nor will.
+  // Nothing is made ahead any more.
+  void stopPool() { pool_.stop(); }
+  // Resolves when nothing waits for a task any more. After the tasks: one that ends before its zone gives back what it took.
   kj::Promise<void> closePool() { return pool_.close(); }
   // By id or name; throws Error "zone" (notFound).
   std::shared_ptr<Zone> find(const std::string& idOrName) const;

@@ -185,7 +185,7 @@ void LinuxBackend::requireLayers(Building& b) {
   }
 }
 
-// Its program is read and its libraries begin while the rest is made; what it has to build it learns in start().
+// Its program is read and its libraries begin while the rest is made; what it has to build it learns in sendBoundaryOf().
 void LinuxBackend::startShimOf(Building& b) {
   b.shim = startShim({shimProgram_, b.spec.zoneId, instance_, b.diagnostics.get()});
   b.undo.emplace_back("shim", [&b] { endShim(b.shim.pidfd.get(), b.shim.identity.pid, monotonicNs() + kUndoNs); });

@@ -21,20 +21,16 @@ from conftest import _finish
 CONFIG = '[plugin.image-oci]\nisolation = "process"\n'
 
 
-def instance_with(config):
-    return Instance(config=config)
-
-
 @pytest.fixture(scope="module")
 def rauha():
-    instance = instance_with(CONFIG)
+    instance = Instance(config=CONFIG)
     yield instance
     _finish(instance)
 
 
 @pytest.fixture
 def fresh():
-    instance = instance_with(CONFIG)
+    instance = Instance(config=CONFIG)
     yield instance
     _finish(instance)
 
@@ -185,7 +181,7 @@ def wild(private_directories):
     private = private_directories("wild")
     shutil.copy(build / "test/plugins/wild-image.so", private / "wild-image.so")
     (private / "wild-image.so").chmod(0o755)
-    instance = instance_with(f"""[plugins]
+    instance = Instance(config=f"""[plugins]
 directories = ["{build}/lib/rauha/plugins", "{private}"]
 images = ["image-oci", "wild-image"]
 [plugin.wild-image]
@@ -256,7 +252,7 @@ def test_images_that_take_long_do_not_keep_zones_from_starting(wild):
     ('[plugin.image-oci]\nisolation = "process"\n[plugin.image-oci.process]\nspeed = 1\n', ["speed", "unknown key"]),
 ])
 def test_configuration_that_is_refused(config, words):
-    instance = instance_with(config)
+    instance = Instance(config=config)
     try:
         result = instance.run("zone", "create", "--name", "x", "--json")
         assert result.returncode != 0

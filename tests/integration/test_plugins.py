@@ -15,10 +15,6 @@ BUILD = RAUHA.parent.parent
 TEST_PLUGINS = BUILD / "test/plugins"
 
 
-def configure(instance, text):
-    instance.configure(text)
-
-
 def plugin(instance, name):
     document = instance.run("plugin", "list", "--json").exited(0).json
     found = [p for p in document["plugins"] if p["name"] == name]
@@ -50,7 +46,7 @@ def bad_with(fresh):
         private.mkdir(mode=0o700)
         shutil.copy(TEST_PLUGINS / "bad-backend.so", private / "bad-backend.so")
         (private / "bad-backend.so").chmod(0o755)
-        configure(fresh, f"""
+        fresh.configure(f"""
 [plugins]
 backend = "bad-backend"
 directories = ["{private}", "{BUILD}/lib/rauha/plugins"]
@@ -179,11 +175,11 @@ directories = ["{BUILD}/lib/rauha/plugins", "{private}"]
 [plugin.wild-image]
 schemes = ["wild"]
 """
-    configure(fresh, text)
+    fresh.configure(text)
     info = plugin(fresh, "wild-image")
     assert not info["loaded"] and info["refusal"].startswith(f"{private} belongs to uid 1000, expected root")
     fresh.stop()
-    configure(fresh, text.replace("images =", "allow_unsafe_directories = true\nimages ="))
+    fresh.configure(text.replace("images =", "allow_unsafe_directories = true\nimages ="))
     result = fresh.sandbox("true")
     posture = result.task("succeeded", 0)["posture"]
     assert {"name": "wild-image", "version": "0.1", "kind": "image", "isolation": "none", "path": str(file)} in posture["plugins"]
@@ -195,10 +191,10 @@ schemes = ["wild"]
 def test_a_pinned_file_is_the_pinned_one_or_nothing(fresh):
     file = BUILD / "lib/rauha/plugins/image-oci.so"
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
-    configure(fresh, f'[plugin.image-oci]\nsha256 = "{digest}"\n')
+    fresh.configure(f'[plugin.image-oci]\nsha256 = "{digest}"\n')
     assert plugin(fresh, "image-oci")["pinned"] and fresh.sandbox("true").task("succeeded", 0)
     fresh.stop()
-    configure(fresh, f'[plugin.image-oci]\nsha256 = "{"0" * 64}"\n')
+    fresh.configure(f'[plugin.image-oci]\nsha256 = "{"0" * 64}"\n')
     result = fresh.sandbox("true")
     assert f"image-oci.so is sha256:{digest}, the configuration pins sha256:{'0' * 64}" in result.stdout.decode(), result.explain("not refused")
     assert result.returncode == 125
@@ -225,7 +221,7 @@ def counted(fresh, count_enforcer):
     private.mkdir(mode=0o700)
     shutil.copy(count_enforcer, private / "count-enforcer.so")
     (private / "count-enforcer.so").chmod(0o755)
-    configure(fresh, f"""
+    fresh.configure(f"""
 [plugins]
 enforcer = "count-enforcer"
 directories = ["{private}", "{BUILD}/lib/rauha/plugins"]

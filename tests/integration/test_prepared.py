@@ -81,7 +81,7 @@ def test_the_policy_holds_although_it_came_later(ready, policy_file):
     run(*PYTHON, "x = bytearray(200 << 20)", options=memory).task("out_of_memory")
     pids = policy_file(resources={"pids": 8})
     # Forks until it may not.
-    count = "import os\nn = 0\ntry:\n  while True:\n    if os.fork() == 0: import time; time.sleep(60)\n    n += 1\nexcept OSError: print(n)\n"
+    count = "import os, signal\nn = 0\ntry:\n  while True:\n    if os.fork() == 0: signal.pause()\n    n += 1\nexcept OSError: print(n)\n"
     document = run(*PYTHON, count, options=pids).task("succeeded", 0)
     assert int(document["stdout"]) < 8
     names = "import os; print(os.sysconf('SC_OPEN_MAX'))"
